@@ -1,0 +1,194 @@
+"""Transport `file`: a repository in a directory of a mounted file system, `file:///absolute/path`.
+
+`segments/<name>` is the file `segments/<name>` below the directory of the URL.  A put writes a file
+in `.tmp`, syncs it, publishes it under its name by link(2), which the file system refuses when the
+name exists, and syncs the directory.  So an object is absent or whole, and on disk when put returns.
+docs/transports.md says what this asks of the file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from typing import ClassVar
+from urllib.parse import unquote, urlsplit
+
+from bitbacker.errors import ConfigError, NotExclusive, ObjectExists, ObjectMissing, StorageError
+from bitbacker.spi import NAME_PATTERN, Abilities, Buffer, NoConfig, ObjectInfo, Transport, hookimpl
+from bitbacker_plugins.local.directories import Directories, sync
+from bitbacker_plugins.local.failures import storage_errors
+from bitbacker_plugins.local.temporary import DIRECTORY, TemporaryFile, sweep, temporary_file
+
+_PREFIX_PATTERN = re.compile(r"([a-z]+/)?")
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LINKLESS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+_CONCURRENCY = 8
+
+
+class LocalTransport:
+    """A directory as storage.  Files are 0600 and directories 0700, whatever the umask allows of it."""
+
+    api_version: ClassVar[int] = 1
+    Config: ClassVar[type[NoConfig]] = NoConfig
+
+    def __init__(self, url: str, config: NoConfig) -> None:
+        """Raises `ConfigError` for a URL that names no absolute path."""
+        del config
+        self._directories = Directories(_path_of(url))
+        self._swept = False
+
+    @property
+    def abilities(self) -> Abilities:
+        """A mount that is read-only shows as `read_only`; links that do not work show at the first put."""
+        read_only = False
+        with suppress(OSError):
+            read_only = bool(os.statvfs(self._directories.path).f_flag & os.ST_RDONLY)
+        return Abilities(exclusive_put=True, concurrency=_CONCURRENCY, read_only=read_only)
+
+    def put(self, name: str, data: Buffer, *, replace: bool = False) -> None:
+        parent, leaf = _split(name)
+        with (
+            storage_errors(f"store {name}"),
+            self._directories.open(DIRECTORY, create=True) as temporaries,
+            self._directories.open(parent, create=True) as directory,
+        ):
+            if not self._swept:
+                self._swept = True
+                sweep(temporaries)
+            with temporary_file(temporaries) as file:
+                file.write(memoryview(data).cast("B"))
+                sync(file.fd)
+                if replace:
+                    os.replace(file.name, leaf, src_dir_fd=temporaries, dst_dir_fd=directory)
+                else:
+                    self._link(file, directory, name)
+                self._directories.sync(directory)
+
+    def get(self, name: str) -> bytes:
+        parent, leaf = _split(name)
+        with storage_errors(f"read {name}"):
+            try:
+                with self._directories.open(parent) as directory:
+                    fd = os.open(leaf, _READ, dir_fd=directory)
+            except FileNotFoundError as error:
+                raise ObjectMissing(name) from error
+            try:
+                return _read_whole(fd, name)
+            finally:
+                os.close(fd)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        if not _PREFIX_PATTERN.fullmatch(prefix):
+            raise StorageError(f"{prefix!r} is no prefix of object names")
+        with storage_errors(f"list {self._directories.path!r}"):
+            found, below = self._scan(prefix)
+        # A directory sorts as its entries do, with the slash: `heads/...` comes before `headstone`.
+        for key in sorted([*found, *below]):
+            if key in below:
+                yield from self.list(key)
+            else:
+                yield ObjectInfo(key, found[key])
+
+    def delete(self, names: Iterable[str]) -> None:
+        leaves: dict[str, list[str]] = {}
+        for name in names:
+            parent, leaf = _split(name)
+            leaves.setdefault(parent, []).append(leaf)
+        for parent, below in leaves.items():
+            with (
+                storage_errors(f"delete objects in {parent or self._directories.path!r}"),
+                suppress(FileNotFoundError),
+                self._directories.open(parent) as directory,
+            ):
+                for leaf in below:
+                    with suppress(FileNotFoundError):
+                        os.unlink(leaf, dir_fd=directory)
+                # Also when nothing was there: the sync of an earlier attempt may have failed.
+                self._directories.sync(directory)
+        with suppress(OSError), self._directories.open(DIRECTORY) as temporaries:
+            sweep(temporaries)
+
+    def close(self) -> None:
+        self._directories.close()
+
+    def _link(self, file: TemporaryFile, directory: int, name: str) -> None:
+        leaf = name.rpartition("/")[2]
+        try:
+            os.link(file.name, leaf, src_dir_fd=file.directory, dst_dir_fd=directory)
+        except FileExistsError as error:
+            # The caller may find its own bytes there, take them for stored and never put again.
+            self._directories.sync(directory)
+            raise ObjectExists(name) from error
+        except OSError as error:
+            if error.errno in _LINKLESS:
+                raise NotExclusive(
+                    f"the file system of {self._directories.path!r} makes no hard links: {error.strerror}"
+                ) from error
+            raise
+
+    def _scan(self, prefix: str) -> tuple[dict[str, int], set[str]]:
+        """Sizes by name of the objects right below `prefix`, and the prefixes below it."""
+        found: dict[str, int] = {}
+        below: set[str] = set()
+        with ExitStack() as stack:
+            try:
+                directory = stack.enter_context(self._directories.open(prefix.rstrip("/")))
+            except FileNotFoundError:
+                return found, below
+            for entry in stack.enter_context(os.scandir(directory)):
+                name = prefix + entry.name
+                if not NAME_PATTERN.fullmatch(name):
+                    continue
+                if entry.is_file(follow_symlinks=False):
+                    # It may have been deleted since.
+                    with suppress(FileNotFoundError):
+                        found[name] = entry.stat(follow_symlinks=False).st_size
+                elif not prefix and entry.is_dir(follow_symlinks=False):
+                    below.add(f"{name}/")
+        return found, below
+
+
+def _path_of(url: str) -> str:
+    """The absolute path that a file URL names."""
+    parts = urlsplit(url)
+    path = unquote(parts.path, errors="surrogateescape")
+    advice = "write file:// and an absolute path, for example file:///srv/backup"
+    if parts.scheme != "file" or parts.netloc or not path.startswith("/") or "\0" in path:
+        raise ConfigError(f"the URL of a local repository must name an absolute path: {advice}")
+    if "?" in url or "#" in url:
+        raise ConfigError("a path in a file URL is percent-encoded: write ? as %3F and # as %23")
+    return os.path.normpath("/" + path.lstrip("/"))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Directory and file of an object."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise StorageError(f"{name!r} is no object name")
+    parent, _, leaf = name.rpartition("/")
+    return parent, leaf
+
+
+def _read_whole(fd: int, name: str) -> bytes:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"cannot read {name}: it is not a regular file")
+    data = os.read(fd, status.st_size)
+    if len(data) == status.st_size:
+        return data
+    parts = [data]
+    missing = status.st_size - len(data)
+    while missing and parts[-1]:
+        parts.append(os.read(fd, missing))
+        missing -= len(parts[-1])
+    if missing:
+        raise StorageError(f"cannot read {name}: the file ends {missing} bytes early")
+    return b"".join(parts)
+
+
+@hookimpl
+def bitbacker_transport(name: str) -> type[Transport] | None:
+    return LocalTransport if name == "file" else None
