@@ -1,0 +1,108 @@
+"""Blocks: what is compressed as one.  docs/format.md section 4.
+
+The first byte of a block in a table of contents says what it holds, the second how it is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from bitbacker.errors import FormatError
+
+BLOCK_TARGET_BYTES = 1024 * 1024
+"""About how much plaintext is compressed together."""
+
+BLOCK_MAX_BYTES = 64 * 1024 * 1024
+"""No block is larger when it is decompressed, whatever it claims."""
+
+CHUNK_ID_SIZE_BYTES = 16
+
+
+class BlockKind(IntEnum):
+    """What a block holds."""
+
+    DATA = 1
+    ENTRIES = 2
+    INDEX = 3
+    CATALOG = 4
+    ROOT = 5
+
+
+class Codec(IntEnum):
+    """How a block is stored."""
+
+    STORED = 0
+    ZSTD = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """Where a block lies: 16 bytes of segment identity, its number in the segment, its raw size."""
+
+    segment: bytes
+    number: int
+    raw_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockInfo:
+    """One row of a segment's table of contents.
+
+    `chunk_ids` holds 16 bytes per chunk and `chunk_sizes` the raw size of each, for data blocks.
+    """
+
+    kind: BlockKind
+    codec: Codec
+    offset_bytes: int
+    stored_bytes: int
+    raw_bytes: int
+    chunk_ids: memoryview
+    chunk_sizes: npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBlock:
+    """A block that is ready to be placed in a segment."""
+
+    kind: BlockKind
+    codec: Codec
+    raw_bytes: int
+    stored: bytes | memoryview
+    chunk_ids: bytes = b""
+    chunk_sizes: tuple[int, ...] = ()
+
+
+def pack(
+    kind: BlockKind,
+    raw: bytes | bytearray | memoryview,
+    compressor: zstandard.ZstdCompressor,
+    chunk_ids: bytes = b"",
+    chunk_sizes: tuple[int, ...] = (),
+) -> PackedBlock:
+    """Compress a block, or store it as it is when that saves less than 1 part in 64."""
+    packed = compressor.compress(raw)
+    if len(packed) + len(raw) // 64 < len(raw):
+        return PackedBlock(kind, Codec.ZSTD, len(raw), packed, chunk_ids, chunk_sizes)
+    return PackedBlock(kind, Codec.STORED, len(raw), bytes(raw), chunk_ids, chunk_sizes)
+
+
+def unpack(
+    info: BlockInfo, stored: memoryview, decompressor: zstandard.ZstdDecompressor
+) -> bytes | memoryview:
+    """The raw bytes of a block; never more than `info.raw_bytes`.  Raises `FormatError`."""
+    if info.codec is Codec.STORED:
+        return stored
+    try:
+        if zstandard.frame_content_size(stored) != info.raw_bytes:
+            raise FormatError("a compressed block does not say its size")
+        raw = decompressor.decompress(stored, max_output_size=info.raw_bytes, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FormatError("a block does not decompress") from error
+    if len(raw) != info.raw_bytes:
+        raise FormatError("a block decompresses to another size than it claims")
+    return raw
