@@ -13,7 +13,7 @@ _LARGEST_CHUNK_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class FixedConfig:
     """The size of every chunk in bytes."""
 
     size_bytes: int = 1 << 20
@@ -39,9 +39,9 @@ class FixedChunker:
     """
 
     api_version: ClassVar[int] = 1
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[FixedConfig]] = FixedConfig
 
-    def __init__(self, config: Config, key: bytes) -> None:  # noqa: ARG002  # the contract gives a key to all
+    def __init__(self, config: FixedConfig, key: bytes) -> None:  # noqa: ARG002  # the contract gives a key to all
         self._size_bytes = config.size_bytes
 
     @property

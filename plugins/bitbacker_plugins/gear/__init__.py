@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bitbacker.spi import hookimpl
 from bitbacker_plugins.gear.chunker import GearChunker
-from bitbacker_plugins.gear.rule import Config
+from bitbacker_plugins.gear.rule import GearConfig
 
-__all__ = ["Config", "GearChunker", "bitbacker_chunker"]
+__all__ = ["GearChunker", "GearConfig", "bitbacker_chunker"]
 
 
 @hookimpl

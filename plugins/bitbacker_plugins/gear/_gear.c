@@ -174,7 +174,7 @@ static PyObject *cut(PyObject *module, PyObject *args)
     int strict_bits, loose_bits, final;
     Py_ssize_t sizes[3];
     /* y* takes C-contiguous buffers only, and holds them until they are released. */
-    if (!PyArg_ParseTuple(args, "y*y*iinnnp:cut", &data, &table, &strict_bits, &loose_bits,
+    if (!PyArg_ParseTuple(args, "y*(y*iinnn)p:cut", &data, &table, &strict_bits, &loose_bits,
                           &sizes[0], &sizes[1], &sizes[2], &final))
         return NULL;
     Rule rule;
@@ -190,8 +190,7 @@ static PyObject *cut(PyObject *module, PyObject *args)
 
 static PyMethodDef methods[] = {
     {"cut", cut, METH_VARARGS,
-     "cut(data, table, strict_bits, loose_bits, min_size, switch_size, max_size, final)\n--\n\n"
-     "Ends of the chunks in data."},
+     "cut(data, rule, final, /)\n--\n\nEnds of the chunks in data; the rule is a rule.Rule."},
     {NULL, NULL, 0, NULL},
 };
 

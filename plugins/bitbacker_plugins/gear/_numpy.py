@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitbacker.spi import Buffer
-from bitbacker_plugins.gear.rule import WINDOW_BYTES, Table
+from bitbacker_plugins.gear.rule import WINDOW_BYTES, Rule, Table
 
 _STRETCH_BYTES = 32 << 10
 """So many hashes at once stay in the second-level cache."""
@@ -28,37 +28,33 @@ class _Candidates:
     loose: list[int]
 
 
-def cut(
-    data: Buffer,
-    table: Table,
-    strict_bits: int,
-    loose_bits: int,
-    min_size: int,
-    switch_size: int,
-    max_size: int,
-    final: bool,
-    /,
-) -> list[int]:
+def cut(data: Buffer, rule: Rule, final: bool, /) -> list[int]:
     """Ends of the chunks in `data`; the same as `_gear.cut` to the last bit."""
     view = memoryview(data)
     if not view.c_contiguous:
         raise BufferError("the data of a chunker must be contiguous")
-    candidates = _candidates(np.frombuffer(view, np.uint8), table, strict_bits, loose_bits)
+    candidates = _candidates(np.frombuffer(view, np.uint8), rule)
     ends: list[int] = []
     start = 0
     while start < view.nbytes:
-        stop = min(start + max_size, view.nbytes)
-        change = min(start + switch_size, stop)
-        end = _first(candidates.strict, start + min_size, change)
-        if end is None:
-            end = _first(candidates.loose, max(start + min_size, change), stop)
-        if end is None:
-            if stop < start + max_size and not final:
-                break
-            end = stop
-        ends.append(end)
-        start = end
+        size = _chunk_size(candidates, rule, start, view.nbytes - start, final=final)
+        if size == 0:
+            break
+        start += size
+        ends.append(start)
     return ends
+
+
+def _chunk_size(candidates: _Candidates, rule: Rule, start: int, rest: int, *, final: bool) -> int:
+    """The size of the chunk at `start`, with `rest` bytes there, or 0 when more bytes have to decide."""
+    stop = min(rest, rule.max_size_bytes)
+    change = min(stop, rule.switch_size_bytes)
+    end = _first(candidates.strict, start + rule.min_size_bytes, start + change)
+    if end is None:
+        end = _first(candidates.loose, start + max(change, rule.min_size_bytes), start + stop)
+    if end is not None:
+        return end - start
+    return stop if final or stop == rule.max_size_bytes else 0
 
 
 def _first(positions: list[int], begin: int, end: int) -> int | None:
@@ -67,13 +63,13 @@ def _first(positions: list[int], begin: int, end: int) -> int | None:
     return positions[index] if index < len(positions) and positions[index] < end else None
 
 
-def _candidates(data: NDArray[np.uint8], table: Table, strict_bits: int, loose_bits: int) -> _Candidates:
-    strict_limit = np.uint64(1 << (64 - strict_bits))
-    loose_limit = np.uint64(1 << (64 - loose_bits))
+def _candidates(data: NDArray[np.uint8], rule: Rule) -> _Candidates:
+    strict_limit = np.uint64(1 << (64 - rule.strict_bits))
+    loose_limit = np.uint64(1 << (64 - rule.loose_bits))
     strict: list[int] = []
     loose: list[int] = []
     for begin in range(WINDOW_BYTES, len(data) + 1, _STRETCH_BYTES):
-        hashes = _hashes(data[begin - WINDOW_BYTES : begin + _STRETCH_BYTES - 1], table)
+        hashes = _hashes(data[begin - WINDOW_BYTES : begin + _STRETCH_BYTES - 1], rule.table)
         found = np.flatnonzero(hashes < loose_limit)
         loose += (found + begin).tolist()
         strict += (found[hashes[found] < strict_limit] + begin).tolist()

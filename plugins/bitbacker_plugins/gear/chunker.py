@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from bitbacker_plugins.gear.rule import Config, gear_table
-
-if TYPE_CHECKING:
-    from bitbacker.spi import Buffer
+from bitbacker.spi import Buffer
+from bitbacker_plugins.gear.rule import GearConfig, rule_of
 
 try:
     from bitbacker_plugins.gear._gear import cut as scan
@@ -41,33 +39,22 @@ class GearChunker:
     """
 
     api_version: ClassVar[int] = 1
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[GearConfig]] = GearConfig
     implementation: ClassVar[str] = IMPLEMENTATION
     """Which scan is in use: `c` or `numpy`."""
 
-    def __init__(self, config: Config, key: bytes) -> None:
+    def __init__(self, config: GearConfig, key: bytes) -> None:
         """Derive the gear table.  Raises `ConfigError` when `key` is not 32 bytes long."""
-        self._config = config
-        self._table = gear_table(key)
+        self._rule = rule_of(config, key)
 
     @property
     def min_size_bytes(self) -> int:
-        return self._config.min_size_bytes
+        return self._rule.min_size_bytes
 
     @property
     def max_size_bytes(self) -> int:
-        return self._config.max_size_bytes
+        return self._rule.max_size_bytes
 
     def cut(self, data: Buffer, *, final: bool) -> Sequence[int]:
         """Ends of the chunks in `data`.  Raises `BufferError` when `data` is not contiguous."""
-        config = self._config
-        return scan(
-            data,
-            self._table,
-            config.strict_bits,
-            config.loose_bits,
-            config.min_size_bytes,
-            config.switch_size_bytes,
-            config.max_size_bytes,
-            final,
-        )
+        return scan(data, self._rule, final)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,22 @@ _NORMALISATION_BITS = 2
 _LARGEST_CHUNK_BYTES = 1 << 30
 
 
+class Rule(NamedTuple):
+    """All that decides where a chunk ends; a tuple because `_gear.c` takes it apart."""
+
+    table: Table
+    strict_bits: int
+    """How many top bits of a hash must be zero to end a chunk that is still short."""
+    loose_bits: int
+    """How many top bits of a hash must be zero to end a chunk that is long enough."""
+    min_size_bytes: int
+    switch_size_bytes: int
+    """From this size on a chunk is long enough."""
+    max_size_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
-class Config:
+class GearConfig:
     """Chunk sizes in bytes.
 
     `average_size_bytes` is a power of two, `min_size_bytes` at most half of it, `max_size_bytes` at
@@ -53,28 +67,24 @@ class Config:
                 f"average_size_bytes = {average} and {_LARGEST_CHUNK_BYTES}"
             )
 
-    @property
-    def strict_bits(self) -> int:
-        """How many top bits of a hash must be zero to end a chunk that is still short."""
-        return self.average_size_bytes.bit_length() - 1 + _NORMALISATION_BITS
 
-    @property
-    def loose_bits(self) -> int:
-        """How many top bits of a hash must be zero to end a chunk that is long enough."""
-        return self.average_size_bytes.bit_length() - 1 - _NORMALISATION_BITS
-
-    @property
-    def switch_size_bytes(self) -> int:
-        """From this size on a chunk is long enough.
-
-        It lies before the average because the loose search takes another quarter of it; with 13/16
-        the mean of random data is within some percent of the average.
-        """
-        return self.average_size_bytes * 13 // 16
+def rule_of(config: GearConfig, key: bytes) -> Rule:
+    """The rule of a configuration under a 32-byte key.  Raises `ConfigError` for another length."""
+    bits = config.average_size_bytes.bit_length() - 1
+    return Rule(
+        table=_table(key),
+        strict_bits=bits + _NORMALISATION_BITS,
+        loose_bits=bits - _NORMALISATION_BITS,
+        min_size_bytes=config.min_size_bytes,
+        # The search for a loose end takes another quarter of the average on top.  Switching at 13/16
+        # brings the mean of random data to within some percent of the average.
+        switch_size_bytes=config.average_size_bytes * 13 // 16,
+        max_size_bytes=config.max_size_bytes,
+    )
 
 
-def gear_table(key: bytes) -> Table:
-    """The table of this 32-byte key: BLAKE2b in counter mode.  Raises `ConfigError` for another length."""
+def _table(key: bytes) -> Table:
+    """BLAKE2b in counter mode."""
     if len(key) != KEY_SIZE_BYTES:
         raise ConfigError(f"gear: the key has {len(key)} bytes and needs {KEY_SIZE_BYTES}")
     blocks = _SYMBOLS * 8 // _DIGEST_BYTES
