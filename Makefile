@@ -1,0 +1,35 @@
+# make demo    a first look: backs up this checkout, changes it, restores it and compares
+# make test    everything that is checked, in one pytest run
+# make lint    the quick part of it: ruff, mypy, import contracts, style
+# make bench   the comparison with restic; minutes, and packages from Debian (see contrib/bench/README.md)
+# make clean   removes what the other targets made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" contrib/demo/run
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/python -m pytest tests/tidy
+
+bench: $(INSTALLED)
+	contrib/debian/install-bench-packages
+	$(BIN)/python contrib/bench/compare.py --bitbacker $(BIN)/bitbacker
+
+clean:
+	rm -rf $(VENV) .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find bitbacker plugins contrib tests -name __pycache__ -prune -exec rm -rf {} +
+	find plugins -name '*.so' -delete
+
+$(INSTALLED): pyproject.toml $(wildcard plugins/bitbacker_plugins/*/*.c)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
