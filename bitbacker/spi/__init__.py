@@ -35,7 +35,7 @@ from bitbacker.spi.source import (
     Source,
 )
 from bitbacker.spi.transport import NAME_PATTERN, Abilities, FetchesMany, ObjectInfo, Transport
-from bitbacker.spi.types import Buffer, Located, NoConfig, Secret, secret
+from bitbacker.spi.types import PATH, Buffer, Located, NoConfig, Secret, path, secret
 
 API_VERSION = 1
 """Raised when a contract changes so that an older plugin would misbehave."""
@@ -43,6 +43,7 @@ API_VERSION = 1
 __all__ = [
     "API_VERSION",
     "NAME_PATTERN",
+    "PATH",
     "PROJECT",
     "ROW",
     "TOO_LARGE",
@@ -79,5 +80,6 @@ __all__ = [
     "Verdict",
     "hookimpl",
     "hookspec",
+    "path",
     "secret",
 ]

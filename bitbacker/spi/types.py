@@ -9,6 +9,7 @@ Buffer = bytes | bytearray | memoryview
 """Anything whose bytes can be read without a copy."""
 
 SECRET = "bitbacker.secret"  # noqa: S105  # the metadata key, not a secret
+PATH = "bitbacker.path"
 
 
 class Located(str):
@@ -53,6 +54,15 @@ def secret(**kwargs: Any) -> Any:
     """A dataclass field of type `Secret | None`: configured by a secret source, shown as stars."""
     kwargs.setdefault("default", None)
     return field(metadata={SECRET: True}, **kwargs)
+
+
+def path(**kwargs: Any) -> Any:
+    """A dataclass field that holds a path, or a tuple of paths, in the local file system.
+
+    The configuration makes it absolute: `~` is expanded, and a relative path is taken from the
+    directory of the file in which it stands.
+    """
+    return field(metadata={PATH: True}, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)
