@@ -15,7 +15,7 @@ from threading import Condition, Lock, Thread
 from typing import Any, ClassVar, Literal, TypeVar
 
 from bitbacker.errors import StorageError
-from bitbacker.spi import Abilities, Buffer, ObjectInfo, Transport
+from bitbacker.spi import Abilities, Buffer, NoConfig, ObjectInfo, Transport
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ class WrappedTransport:
     """Hands every operation to `around`, which a subclass overrides, and that to the inner transport."""
 
     api_version: ClassVar[int] = 1
-    Config: ClassVar[type[Any]] = type(None)
+    Config: ClassVar[type[Any]] = NoConfig
 
     def __init__(self, inner: Transport) -> None:
         self.inner = inner

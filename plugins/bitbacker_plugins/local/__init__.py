@@ -147,7 +147,9 @@ class LocalTransport:
                     # It may have been deleted since.
                     with suppress(FileNotFoundError):
                         found[name] = entry.stat(follow_symlinks=False).st_size
-                elif not prefix and entry.is_dir(follow_symlinks=False):
+                elif not entry.is_dir(follow_symlinks=False):
+                    raise StorageError(f"{name} in {self._directories.path!r} is a link or device, no object")
+                elif not prefix:
                     below.add(f"{name}/")
         return found, below
 
