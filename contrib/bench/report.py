@@ -55,7 +55,7 @@ def markdown(figures: Figures, contenders: Sequence[Tool], *, source: Path, work
             f"Made by `{command}`.",
             f"Source: `{source.name}`, {count:,} files, {megabytes:,.0f} MB, in the page cache.",
             f"Machine: {_machine(work)}.",
-            "Medians, with the range in brackets; the ratio is the median of the last tool to that of the first.",
+            "Medians, with the range in brackets; the ratio is last tool to first tool.",
             "",
             f"| | {' | '.join(heads)} | ratio |",
             f"|---|{'---|' * len(heads)}---|",
