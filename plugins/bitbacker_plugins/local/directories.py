@@ -89,10 +89,12 @@ class Directories:
             )
 
     def _open_root(self, *, create: bool) -> int:
+        # Looked at before: another thread may make the root while this one finds it absent.
+        known = self._identity is not None
         try:
             root = os.open(self.path, _DIRECTORY)
         except FileNotFoundError as error:
-            if self._identity is not None:
+            if known:
                 raise self._vanished() from error
             if not create:
                 raise
