@@ -30,14 +30,18 @@ Hypothesis tests of a suite wear `@promise_settings` or settings made from it.
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, settings
+
+from bitbacker.spi import API_VERSION
 
 TEST_PREFIX = "test_"
 
 promise_settings = settings(
     deadline=None,
+    print_blob=True,
     # A suite is inherited by many classes on purpose, and its fixtures build values without state.
     suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture],
 )
@@ -70,6 +74,14 @@ def refuse_overrides(cls: type[Contract]) -> None:
             f"{cls.__qualname__} overrides {', '.join(wrong)}: a contract is kept whole, "
             "or a test of it is marked with pytest.mark.xfail(reason=...)"
         )
+
+
+def assert_declared(plugin: Any) -> None:
+    """Assert that a plugin declares the version of the contract and the schema of its configuration."""
+    assert plugin.api_version == API_VERSION, f"api_version is not {API_VERSION}"
+    assert is_dataclass(plugin.Config), "Config is not a dataclass"
+    parameters: Any = getattr(plugin.Config, "__dataclass_params__")  # noqa: B009  # no type checker knows it
+    assert parameters.frozen, "Config is not frozen"
 
 
 def contract_tests(cls: type[Contract]) -> dict[str, Any]:
