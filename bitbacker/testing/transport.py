@@ -369,7 +369,9 @@ class TransportContract(Contract, kit=True):
                 transport.put("keyslots", data, replace=True)
 
         def look() -> None:
-            now = contents.index(other.get("keyslots"))
+            got = other.get("keyslots")
+            assert got in contents, "a reader got neither the old nor the new object"
+            now = contents.index(got)
             assert now >= seen[-1], "a reader saw an older object again"
             seen.append(now)
 
@@ -418,7 +420,10 @@ class TransportContract(Contract, kit=True):
         first, second = transport.list("heads/"), transport.list("heads/")
         assert next(first).name == next(second).name == names[0]
         assert [row.name for row in second] == names[1:]
-        del first
+        assert [row.name for row in first] == names[1:]
+        left_early = transport.list("heads/")
+        next(left_early)
+        del left_early
         transport.put(head(20), b"x")
         assert len(list(transport.list("heads/"))) == len(names) + 1
 
