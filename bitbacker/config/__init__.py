@@ -23,6 +23,7 @@ from bitbacker.config.schema import (
     SourceSpec,
 )
 from bitbacker.config.secrets import SecretSource, resolve
+from bitbacker.config.show import Shown, show
 from bitbacker.config.table import Table
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "RepositorySpec",
     "RetentionSpec",
     "SecretSource",
+    "Shown",
     "SourceSpec",
     "Table",
     "cache_directory",
@@ -46,6 +48,7 @@ __all__ = [
     "password_source",
     "read_config",
     "resolve",
+    "show",
     "shown_url",
     "state_directory",
 ]

@@ -18,13 +18,14 @@ _EXAMPLE = "write for example {key} = {{ command = [...] }} or {key} = {{ file =
 
 def source_in_table(table: Table, key: str) -> SecretSource:
     """Read `{ command = [...] }` and the like.  Raises `SecretError`, which never quotes the value."""
-    value = table[key]
     purpose = f"{key!r} in {table.name}"
     place = table.place(key)
     nowhere = SecretSource("", (), purpose, place)
     example = _EXAMPLE.format(key=key)
-    if not isinstance(value, Table):
+    # No variable holds the value before it is known to be a table.
+    if not isinstance(table[key], Table):
         raise nowhere.error("a secret does not belong in the file; the file says where it is", example)
+    value: Table = table[key]
     unknown = [way for way in value if way not in WAYS]
     if unknown:
         raise nowhere.error(f"unknown kind of secret {unknown[0]!r}; known are {', '.join(WAYS)}", example)

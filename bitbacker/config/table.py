@@ -29,10 +29,11 @@ class Table(Mapping[str, Any]):
     """A table as it was written: strings are `Located`, arrays are tuples, tables are `Table`s.
 
     `known` are keys that belong to the table but are read by somebody else; they matter for guesses.
+    Values are not in the `repr`, because somebody may have written a secret among them.
     """
 
     name: str
-    entries: Mapping[str, Any] = field(default_factory=dict)
+    entries: Mapping[str, Any] = field(default_factory=dict, repr=False)
     path: KeyPath = ()
     file: str = ""
     lines: Lines = field(default_factory=dict, repr=False)
@@ -122,8 +123,12 @@ def table_name(path: KeyPath) -> str:
     """A table as its header would be written: `[sources.home]`."""
     if not path:
         return "the top level"
-    parts = [key if isinstance(key, int) or _BARE.fullmatch(key) else f'"{key}"' for key in path]
-    return "[" + ".".join(map(str, parts)) + "]"
+    return f"[{dotted(path)}]"
+
+
+def dotted(path: KeyPath) -> str:
+    """A key path as it would be written: `sources.home.paths`."""
+    return ".".join(key if _BARE.fullmatch(key) else f'"{key}"' for key in map(str, path))
 
 
 def _located(value: Any, path: KeyPath, file: str, lines: Lines) -> Any:

@@ -16,6 +16,14 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
 
 
+def duration_text(seconds: float) -> str:
+    """In the largest unit that divides it: `7d`."""
+    for unit, factor in reversed(DURATION_UNITS.items()):
+        if seconds and seconds % factor == 0:
+            return f"{seconds / factor:g}{unit}"
+    return f"{seconds:g}s"
+
+
 def size_bytes(text: str) -> int:
     """`512 KiB`, `10GiB`, `1.5 GB`.  Raises `ValueError`, whose text tells what is expected."""
     found = _SIZE.fullmatch(text.strip())
