@@ -1,1 +1,1 @@
-"""placeholder"""
+"""The command line: arguments in, text or JSON out.  Nothing else prints, reads argv or exits."""

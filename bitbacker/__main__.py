@@ -1,0 +1,7 @@
+"""`python -m bitbacker` is the command `bitbacker`."""
+
+from __future__ import annotations
+
+from bitbacker.cli.main import main
+
+main()
