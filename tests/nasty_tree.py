@@ -331,19 +331,18 @@ def _access_lists(nasty: Nasty) -> None:
         (0x20, 0, nobody),
     )
     acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
-    _write(top / "file", b"with an access list")
-    (top / "directory").mkdir()
-    nasty.attempt("ACL of a file", lambda: os.setxattr(top / "file", "system.posix_acl_access", acl))
-    nasty.attempt(
-        "ACL of a directory", lambda: os.setxattr(top / "directory", "system.posix_acl_access", acl)
-    )
+    file, directory = top / "file", top / "directory"
+    _write(file, b"with an access list")
+    directory.mkdir()
+    nasty.attempt("ACL of a file", lambda: os.setxattr(file, "system.posix_acl_access", acl))
+    nasty.attempt("ACL of a directory", lambda: os.setxattr(directory, "system.posix_acl_access", acl))
     made = nasty.attempt("default ACL", lambda: os.setxattr(directory, "system.posix_acl_default", acl))
     if made:
         # These inherit: a restore must not add what the parent's default gives.
-        _write(top / "directory/inherits", b"inherits")
-        (top / "directory/inherits too").mkdir()
-        _write(top / "directory/does not inherit", b"plain")
-        os.removexattr(top / "directory/does not inherit", "system.posix_acl_access")
+        _write(directory / "inherits", b"inherits")
+        (directory / "inherits too").mkdir()
+        _write(directory / "does not inherit", b"plain")
+        os.removexattr(directory / "does not inherit", "system.posix_acl_access")
 
 
 def _capabilities(nasty: Nasty) -> None:
