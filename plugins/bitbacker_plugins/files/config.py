@@ -1,49 +1,43 @@
-"""The table `[[sources]]` of type `files`."""
+"""The table of a source whose plugin is `files`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bitbacker.errors import ConfigError
 from bitbacker.spi import Located
-
-PROFILES = ("strong", "portable")
+from bitbacker.spi import path as path_field
 
 
 @dataclass(frozen=True, slots=True)
 class FilesConfig:
     """What is read and what is left out; docs/sources.md explains each key.
 
-    `paths` are absolute.  The rules of `exclude_file` come before those of `exclude`, and the last
-    rule that matches decides.
+    The rules of `exclude_file` come before those of `exclude`, and the last rule that matches decides.
+    Raises `ConfigError` when it makes no sense.
     """
 
-    paths: tuple[Located, ...]
+    paths: tuple[Located, ...] = path_field()
     exclude: tuple[Located, ...] = ()
-    exclude_file: tuple[Located, ...] = ()
+    exclude_file: tuple[Located, ...] = path_field(default=())
     exclude_if_present: tuple[Located, ...] = ()
     exclude_caches: bool = True
     one_file_system: bool = False
     larger_than_bytes: int = 0
-    profile: str = "strong"
+    profile: Literal["strong", "portable"] = "strong"
 
-
-def check(config: FilesConfig) -> None:
-    """Refuse what makes no sense.  Raises `ConfigError`."""
-    if not config.paths:
-        raise ConfigError("the source names no path")
-    for path in config.paths:
-        if not path.startswith("/"):
-            raise ConfigError(f"{where(path)}the path {path!r} is not absolute")
-        if "\0" in path:
-            raise ConfigError(f"{where(path)}the path {path!r} holds a NUL character")
-    for marker in config.exclude_if_present:
-        if "/" in marker or marker in ("", ".", ".."):
-            raise ConfigError(f"{where(marker)}{marker!r} is no name of a file")
-    if config.profile not in PROFILES:
-        raise ConfigError(f"the profile is {config.profile!r}, not one of {', '.join(PROFILES)}")
-    if config.larger_than_bytes < 0:
-        raise ConfigError("larger_than_bytes is negative")
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise ConfigError("'paths' names no path")
+        for path in self.paths:
+            if not path.startswith("/") or "\0" in path:
+                raise ConfigError(f"{where(path)}{str(path)!r} in 'paths' is no absolute path")
+        for marker in self.exclude_if_present:
+            if "/" in marker or marker in ("", ".", ".."):
+                raise ConfigError(f"{where(marker)}{str(marker)!r} in 'exclude_if_present' is no file name")
+        if self.larger_than_bytes < 0:
+            raise ConfigError("'larger_than_bytes' is negative")
 
 
 def where(text: str) -> str:

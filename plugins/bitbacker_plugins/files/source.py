@@ -19,7 +19,7 @@ from bitbacker.spi import (
     OpenFile,
     SmallRead,
 )
-from bitbacker_plugins.files.config import FilesConfig, check
+from bitbacker_plugins.files.config import FilesConfig
 from bitbacker_plugins.files.describe import describe
 from bitbacker_plugins.files.explain import explain
 from bitbacker_plugins.files.places import check_links, check_presence, plant
@@ -40,7 +40,6 @@ class FilesSource:
 
     def __init__(self, config: FilesConfig) -> None:
         """Read the exclude rules.  Raises `ConfigError`."""
-        check(config)
         self._config = config
         self._root = plant(config.paths)
         self._selector = Selector(config, read_rules(config))

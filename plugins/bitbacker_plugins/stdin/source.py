@@ -38,9 +38,13 @@ UNKNOWN_SIZE = -1
 
 @dataclass(frozen=True, slots=True)
 class StdinConfig:
-    """`name` is what the file is called in the snapshot."""
+    """`name` is what the file is called in the snapshot.  Raises `ConfigError` when it is no name."""
 
     name: str = "stdin"
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(self.name):
+            raise ConfigError(f"'name' is {self.name!r}, which is no file name")
 
 
 class StdinSource:
@@ -53,9 +57,7 @@ class StdinSource:
     Config: ClassVar[type[StdinConfig]] = StdinConfig
 
     def __init__(self, config: StdinConfig, stream: Stream | None = None) -> None:
-        """`stream` is read instead of file descriptor 0.  Raises `ConfigError`."""
-        if config.name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(config.name):
-            raise ConfigError(f"{config.name!r} is no name for the file from stdin")
+        """`stream` is read instead of file descriptor 0."""
         self._name = os.fsencode(config.name)
         # Buffering would only copy: whole buffers are asked for.
         self._stream = stream if stream is not None else FileIO(0, closefd=False)
@@ -81,7 +83,11 @@ class StdinSource:
         """Always ask for `open`: what is read from a stream cannot be given back."""
         return [SmallRead(-1, self._row, TOO_LARGE) for _ in indexes]
 
-    def describe(self, listing: Listing, indexes: Sequence[int]) -> Sequence[Description]:  # noqa: ARG002  # there is only one
+    def describe(
+        self,
+        listing: Listing,  # noqa: ARG002  # there is only one
+        indexes: Sequence[int],
+    ) -> Sequence[Description]:
         """A stream has no attributes."""
         return [Description() for _ in indexes]
 
