@@ -1,0 +1,218 @@
+"""The directory that is restored into; nothing outside it is ever written.
+
+Every call names a directory by its path below the root (bytes, no leading slash) and an entry by its
+name in it.  Directories are reached without following symlinks (`target_directories`), entries are
+made under a temporary name of ours, finished, and only then given their own name, so that what has
+the name is whole.  Calls raise `OSError` when the entry cannot be made (`end_of_target` says whether
+others can), and `FormatError` for a name that no directory can hold.  A returned text says what could
+not be set on an entry that was made otherwise, and is empty as a rule.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bitbacker.engine.target_directories import OPEN_DIRECTORY, OpenDirectories
+from bitbacker.engine.target_metadata import Attributes, Metadata, through
+from bitbacker.errors import TargetError, TargetNotEmpty
+from bitbacker.format.entries import check_names
+
+CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+LEFT_OVER = re.compile(rb"\.bitbacker-[0-9a-f]{16}-[0-9]+")
+_END_OF_TARGET = {
+    errno.ENOSPC: "it is full",
+    errno.EDQUOT: "its quota is used up",
+    errno.EROFS: "it is read-only",
+}
+
+
+class Target:
+    """Makes directories, files, symlinks, devices and hard links below one open directory."""
+
+    def __init__(self, root: int, note: Callable[[str], None]) -> None:
+        self._root = root
+        self._token = secrets.token_hex(8).encode()
+        self._made = 0
+        self.directories = OpenDirectories(root)
+        self.metadata = Metadata(note, self._owner_of_new_files())
+
+    def make_directory(self, path: bytes, *, present_ok: bool = False) -> None:
+        """Make a directory that only this process may enter, until `finish_directory`.
+
+        With `present_ok` a directory that is there already is taken, and closed to others likewise.
+        """
+        above, _, name = path.rpartition(b"/")
+        check_names([name])
+        there = self.directories.descriptor(above)
+        try:
+            os.mkdir(name, 0o700, dir_fd=there)
+        except FileExistsError:
+            if not present_ok:
+                raise
+            _take_over(there, name)
+
+    def finish_directory(self, path: bytes, attributes: Attributes) -> str:
+        """Set what a directory is to have, once everything in it is done."""
+        problem = self.metadata.to_directory(self.directories.descriptor(path), attributes)
+        self.directories.forget(path)
+        return problem
+
+    def write_file(
+        self, directory: bytes, name: bytes, data: bytes | memoryview, attributes: Attributes
+    ) -> str:
+        """Make a whole file in one go."""
+        check_names([name])
+        there = self.directories.descriptor(directory)
+        temporary = self.temporary_name()
+        descriptor = os.open(temporary, CREATE_FILE, 0o600, dir_fd=there)
+        try:
+            try:
+                if data:
+                    write_at(descriptor, data, 0)
+                problem = self.metadata.to_file(descriptor, attributes)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, name, src_dir_fd=there, dst_dir_fd=there)
+        except BaseException:
+            remove_quietly(there, temporary)
+            raise
+        return problem
+
+    def make_symlink(self, directory: bytes, name: bytes, to: bytes, attributes: Attributes) -> str:
+        """Make a symlink; where it leads is the reader's affair, it is never followed here."""
+        with self._making(directory, name) as (there, temporary):
+            os.symlink(to, temporary, dir_fd=there)
+            return self.metadata.to_symlink(there, temporary, attributes)
+
+    def make_special(self, directory: bytes, name: bytes, device: int, attributes: Attributes) -> str:
+        """Make a FIFO or a device; `device` is the number of a device."""
+        with self._making(directory, name) as (there, temporary):
+            os.mknod(temporary, stat.S_IFMT(attributes.mode) | 0o600, device, dir_fd=there)
+            return self.metadata.to_special(there, temporary, attributes)
+
+    def make_link(self, directory: bytes, name: bytes, to_directory: bytes, to_name: bytes) -> None:
+        """Give the entry `to_name` of `to_directory` another name, in place of what has that name."""
+        check_names([name])
+        check_names([to_name])
+        source = self.directories.descriptor(to_directory)
+        there = self.directories.descriptor(directory)
+        with suppress(FileExistsError):
+            os.link(to_name, name, src_dir_fd=source, dst_dir_fd=there, follow_symlinks=False)
+            return
+        with self._making(directory, name) as (there, temporary):
+            os.link(to_name, temporary, src_dir_fd=source, dst_dir_fd=there, follow_symlinks=False)
+        # A rename between two names of one file leaves both.
+        remove_quietly(there, temporary)
+
+    def state(self, directory: bytes, name: bytes) -> os.stat_result | None:
+        """What is there under this name now, None for nothing."""
+        check_names([name])
+        try:
+            return os.stat(name, dir_fd=self.directories.descriptor(directory), follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def remove_left_overs(self, directory: bytes, keep: Collection[bytes]) -> None:
+        """Remove what an interrupted restore left under temporary names, but nothing in `keep`."""
+        there = self.directories.descriptor(directory)
+        for name in map(os.fsencode, os.listdir(there)):
+            if LEFT_OVER.fullmatch(name) and name not in keep:
+                remove_quietly(there, name)
+
+    def temporary_name(self) -> bytes:
+        """A name that nobody else uses or foresees."""
+        self._made += 1
+        return b".bitbacker-%b-%d" % (self._token, self._made)
+
+    def close(self) -> None:
+        """Close every directory."""
+        self.directories.close()
+
+    def _owner_of_new_files(self) -> tuple[int, int]:
+        """Learnt by making one: a set-group-id directory or a mount option may decide otherwise."""
+        name = self.temporary_name()
+        descriptor = os.open(name, CREATE_FILE, 0o600, dir_fd=self._root)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+            remove_quietly(self._root, name)
+        return status.st_uid, status.st_gid
+
+    @contextmanager
+    def _making(self, directory: bytes, name: bytes) -> Iterator[tuple[int, bytes]]:
+        """A temporary name in the open directory, renamed to `name` if all goes well, else removed."""
+        check_names([name])
+        there = self.directories.descriptor(directory)
+        temporary = self.temporary_name()
+        try:
+            yield there, temporary
+            os.rename(temporary, name, src_dir_fd=there, dst_dir_fd=there)
+        except BaseException:
+            remove_quietly(there, temporary)
+            raise
+
+
+def check_target(path: Path, *, resume: bool) -> None:
+    """See that `path` can be restored into.
+
+    Raises `TargetNotEmpty` when there is something and `resume` is not set, `TargetError` when it is
+    no directory or cannot be read.
+    """
+    try:
+        if os.listdir(path) and not resume:
+            raise TargetNotEmpty(f"{path} is not empty")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TargetError(f"{path} cannot be restored into: {error.strerror}") from error
+
+
+def open_target(path: Path, *, resume: bool, note: Callable[[str], None]) -> Target:
+    """Open the target directory, which is made when it is not there.  Raises as `check_target` does."""
+    check_target(path, resume=resume)
+    root = -1
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The path down to the target itself is the user's own choice, symlinks and all.
+        root = os.open(path, OPEN_DIRECTORY & ~os.O_NOFOLLOW)
+        return Target(root, note)
+    except OSError as error:
+        if root >= 0:
+            os.close(root)
+        raise TargetError(f"{path} cannot be restored into: {error.strerror}") from error
+
+
+def end_of_target(error: OSError) -> str:
+    """Why nothing more can be written to the target, empty when it is the matter of one entry."""
+    return _END_OF_TARGET.get(error.errno or 0, "")
+
+
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    written = os.pwrite(descriptor, data, offset)
+    while written < len(data):
+        written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
+
+
+def remove_quietly(directory: int, name: bytes) -> None:
+    """Remove a file of ours, if it is there and we can."""
+    with suppress(OSError):
+        os.unlink(name, dir_fd=directory)
+
+
+def _take_over(there: int, name: bytes) -> None:
+    """Close a directory to others, even when its mode forbids us to open it."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=there)
+    try:
+        os.chmod(through(descriptor), 0o700)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,127 @@
+"""Owners, modes, extended attributes and times of what a restore makes.
+
+Everything goes through a descriptor, or through the last component of an open directory without
+following it.  The order matters: a change of owner clears set-user-id bits and capabilities, a mode
+may forbid its owner to set attributes, a mode is part of an access control list, and the time of
+modification comes last because it says that an entry is complete.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+from bitbacker.format.extras import Xattr
+
+_ACL = b"system.posix_acl_"
+_SET_IDS = stat.S_ISUID | stat.S_ISGID
+
+
+class Attributes(NamedTuple):
+    """What an entry gets besides its content: `mode` is st_mode, owners are numbers of this machine."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    xattrs: tuple[Xattr, ...] = ()
+
+
+class Metadata:
+    """Sets attributes, and says once what this process may not do at all.
+
+    Methods return what could not be set, in words, empty when all was; `note` hears, once each, what
+    an unprivileged process cannot do.  `new_files_owner` is who owns what this process makes.
+    """
+
+    def __init__(self, note: Callable[[str], None], new_files_owner: tuple[int, int]) -> None:
+        self._note = note
+        self._noted: set[str] = set()
+        self._privileged = os.geteuid() == 0
+        self._groups = {os.getegid(), *os.getgroups()}
+        self._new_files_owner = new_files_owner
+
+    def to_file(self, descriptor: int, attributes: Attributes) -> str:
+        """For a file that this process has just made and has open."""
+        if attributes.xattrs or (attributes.uid, attributes.gid) != self._new_files_owner:
+            return self._all(descriptor, attributes)
+        os.fchmod(descriptor, attributes.mode & 0o7777)
+        os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
+        return ""
+
+    def to_directory(self, descriptor: int, attributes: Attributes) -> str:
+        """For an open directory."""
+        return self._all(descriptor, attributes)
+
+    def to_special(self, directory: int, name: bytes, attributes: Attributes) -> str:
+        """For a FIFO or a device, which must not be opened to be changed."""
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            if stat.S_IFMT(os.fstat(descriptor).st_mode) != stat.S_IFMT(attributes.mode):
+                return "somebody replaced it while it was restored"
+            return self._all(through(descriptor), attributes)
+        finally:
+            os.close(descriptor)
+
+    def to_symlink(self, directory: int, name: bytes, attributes: Attributes) -> str:
+        """For a symlink itself, never for what it points to."""
+        problem: str | None = None
+        owner = (attributes.uid, attributes.gid)
+        times = (attributes.mtime_ns, attributes.mtime_ns)
+        if owner != self._new_files_owner:
+            problem = self._failure(
+                "owner", lambda: os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+            )
+        os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+        return problem or ""
+
+    def _all(self, what: int | bytes, attributes: Attributes) -> str:
+        mode = attributes.mode & 0o7777
+        failures = [self._failure("owner", lambda: self._own(what, attributes))]
+        if failures[0] is not None and mode & _SET_IDS:
+            mode &= ~_SET_IDS
+            self._note_once("set-user-id and set-group-id bits are left out where the owner is another")
+        acls = [xattr for xattr in attributes.xattrs if xattr.name.startswith(_ACL)]
+        failures += [self._set(what, xattr) for xattr in attributes.xattrs if xattr not in acls]
+        failures.append(self._failure("mode", lambda: os.chmod(what, mode)))
+        failures += [self._set(what, xattr) for xattr in acls]
+        os.utime(what, ns=(attributes.mtime_ns, attributes.mtime_ns))
+        return "; ".join(filter(None, failures))
+
+    def _own(self, what: int | bytes, attributes: Attributes) -> None:
+        try:
+            os.chown(what, attributes.uid, attributes.gid)
+        except PermissionError:
+            if not self._privileged and attributes.gid in self._groups:
+                os.chown(what, -1, attributes.gid)
+            raise
+
+    def _set(self, what: int | bytes, xattr: Xattr) -> str | None:
+        attribute = f"extended attribute {os.fsdecode(xattr.name)}"
+        return self._failure(attribute, lambda: os.setxattr(what, xattr.name, xattr.value))
+
+    def _failure(self, attribute: str, action: Callable[[], None]) -> str | None:
+        """None when the action was done, words when that is a problem, else the empty string."""
+        try:
+            action()
+        except OSError as error:
+            if error.errno == errno.EPERM and not self._privileged:
+                self._note_once(f"{attribute} is not restored where only root may set it")
+                return ""
+            return f"{attribute} is not restored: {error.strerror}"
+        except ValueError:
+            return f"{attribute} is not restored: its name is not possible here"
+        return None
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self._note(text)
+
+
+def through(descriptor: int) -> bytes:
+    """A path that leads to what is open, wherever its name is by now."""
+    return b"/proc/self/fd/%d" % descriptor
