@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +17,13 @@ from bitbacker.testing.chunker import ChunkerContract, MakeChunker
 from bitbacker_plugins.fixed import FixedChunker, FixedConfig
 from bitbacker_plugins.gear import GearChunker, GearConfig, _numpy, bitbacker_chunker
 from bitbacker_plugins.gear import chunker as gear_module
-from bitbacker_plugins.gear.rule import rule_of
+from bitbacker_plugins.gear.rule import Rule, rule_of
 
+Scan = Callable[[Any, Rule, bool], list[int]]
+
+BUILT: Scan = vars(gear_module)["scan"]
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "chunkers.md").read_text()
 KEY = bytes(range(32))
 SMALL = GearConfig(min_size_bytes=256, average_size_bytes=1024, max_size_bytes=4096)
 SMALLEST = GearConfig(min_size_bytes=64, average_size_bytes=128, max_size_bytes=256)
@@ -54,14 +63,21 @@ def chunks_lost(chunker: Chunker, old: bytes, new: bytes) -> int:
 
 
 @pytest.mark.parametrize("inserted_bytes", [1, 1000])
-@pytest.mark.parametrize("config", [SMALL, GearConfig()], ids=["small", "default"])
-def test_an_insertion_changes_a_few_chunks_only(
-    rng: random.Random, config: GearConfig, inserted_bytes: int
-) -> None:
+def test_an_insertion_changes_a_few_chunks_only(rng: random.Random, inserted_bytes: int) -> None:
     old = rng.randbytes(20 << 20)
     place = rng.randrange(9 << 20, 11 << 20)
     new = old[:place] + rng.randbytes(inserted_bytes) + old[place:]
-    assert 1 <= chunks_lost(gear(config), old, new) <= 10
+    # Two in three times it is one or two; each further one is about half as likely.
+    assert 1 <= chunks_lost(gear(), old, new) <= 25
+
+
+@pytest.mark.parametrize("own_seed", range(4))
+def test_an_insertion_changes_a_few_of_the_default_chunks_only(own_seed: int) -> None:
+    """There are only 40 of these, so the numbers are fixed."""
+    rng = random.Random(own_seed)
+    old = rng.randbytes(20 << 20)
+    new = old[: 4 << 20] + b"!" + old[4 << 20 :]
+    assert 1 <= chunks_lost(gear(GearConfig()), old, new) <= 4
 
 
 @pytest.mark.parametrize("inserted_bytes", [1, 1000])
@@ -74,7 +90,7 @@ def test_an_insertion_changes_half_of_all_fixed_chunks(rng: random.Random, inser
 
 def test_a_deletion_changes_a_few_chunks_only(rng: random.Random) -> None:
     old = rng.randbytes(2 << 20)
-    assert chunks_lost(gear(), old, old[:1_000_000] + old[1_000_777:]) <= 10
+    assert chunks_lost(gear(), old, old[:1_000_000] + old[1_000_777:]) <= 25
 
 
 @pytest.mark.parametrize(
@@ -125,18 +141,28 @@ def test_a_key_of_another_size_is_refused(size_bytes: int) -> None:
         gear(key=bytes(size_bytes))
 
 
-def test_the_table_is_the_documented_one() -> None:
-    table = rule_of(SMALL, KEY).table
-    assert [f"{table[symbol]:016x}" for symbol in (0, 1, 255)] == [
-        "74acf0e056f5bc06",
-        "f90546819c23c10e",
-        "1cec0b516accd103",
-    ]
-    assert len(set(table.tolist())) == 256
+@pytest.mark.parametrize("symbol", [0, 1, 255])
+def test_the_table_is_the_documented_one(symbol: int) -> None:
+    assert f"| `T[{symbol}]` | `{rule_of(SMALL, KEY).table[symbol]:016x}` |" in DOCUMENT
+
+
+@pytest.mark.parametrize("scan", [BUILT, _numpy.cut], ids=[gear_module.IMPLEMENTATION, "fallback"])
+@pytest.mark.parametrize(
+    ("config", "size_bytes"), [(SMALL, 10_000), (GearConfig(), 8 << 20)], ids=["small", "default"]
+)
+def test_the_cuts_are_the_documented_ones(
+    monkeypatch: pytest.MonkeyPatch, scan: Scan, config: GearConfig, size_bytes: int
+) -> None:
+    """A repository made by an earlier release must find its chunks again."""
+    monkeypatch.setattr(gear_module, "scan", scan)
+    stream = hashlib.shake_256(b"bitbacker").digest(size_bytes)
+    ends = ", ".join(map(str, gear(config).cut(stream, final=True)))
+    assert f"| `{ends}` |" in DOCUMENT
 
 
 def test_every_bit_of_the_key_changes_the_whole_table() -> None:
     table = rule_of(SMALL, KEY).table
+    assert len(set(table.tolist())) == 256
     for bit in range(256):
         other = bytearray(KEY)
         other[bit // 8] ^= 1 << bit % 8

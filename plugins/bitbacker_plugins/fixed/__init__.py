@@ -41,7 +41,7 @@ class FixedChunker:
     api_version: ClassVar[int] = 1
     Config: ClassVar[type[FixedConfig]] = FixedConfig
 
-    def __init__(self, config: FixedConfig, key: bytes) -> None:  # noqa: ARG002  # the contract gives a key to all
+    def __init__(self, config: FixedConfig, key: bytes) -> None:  # noqa: ARG002  # all are given one
         self._size_bytes = config.size_bytes
 
     @property

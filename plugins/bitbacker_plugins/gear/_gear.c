@@ -67,7 +67,8 @@ static int lanes_match(const Rule *rule, const unsigned char *data, size_t begin
 }
 
 /* The first position in [begin, end) whose hash is below `limit`, or `end`.  begin >= WINDOW. */
-static size_t first_match(const Rule *rule, const unsigned char *data, size_t begin, size_t end, uint64_t limit)
+static size_t first_match(const Rule *rule, const unsigned char *data, size_t begin, size_t end,
+                          uint64_t limit)
 {
     while (end - begin >= LANES * LANE_BYTES && !lanes_match(rule, data, begin, limit))
         begin += LANES * LANE_BYTES;
@@ -144,7 +145,8 @@ static PyObject *ends_of(const Rule *rule, Span span, int final)
 }
 
 /* Fills the rule from checked numbers, or sets an exception and returns -1. */
-static int set_rule(Rule *rule, const Py_buffer *table, int strict_bits, int loose_bits, const Py_ssize_t sizes[3])
+static int set_rule(Rule *rule, const Py_buffer *table, int strict_bits, int loose_bits,
+                    const Py_ssize_t sizes[3])
 {
     if (table->len != (Py_ssize_t)sizeof rule->table) {
         PyErr_SetString(PyExc_ValueError, "the gear table must hold 256 numbers of 64 bits");

@@ -35,7 +35,7 @@ class GearChunker:
     Smaller chunks find more that is alike and cost more index.  The sizes are fixed when a
     repository is made, because other sizes would find nothing of what is stored.
 
-    The scan is written in C; where it could not be compiled, NumPy does the same some ten times slower.
+    The scan is written in C; where it could not be compiled, NumPy does the same, thirty times slower.
     """
 
     api_version: ClassVar[int] = 1
