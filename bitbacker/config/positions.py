@@ -39,7 +39,7 @@ def scan(text: str) -> Lines:
 
     A table that no header names has the line where it is first mentioned.
     """
-    scanner = _Scanner(text.replace("\r\n", "\n"))
+    scanner = _Scanner(text)
     scanner.document()
     return scanner.lines
 
