@@ -26,7 +26,7 @@ def pytest_report_header() -> str:
 def seed(request: pytest.FixtureRequest) -> int:
     """A number of this test's own that follows from the seed of the run, shown when the test fails."""
     own = zlib.crc32(f"{SEED} {request.node.nodeid}".encode())
-    print(f"seed of the run {SEED}, of this test {own}")  # noqa: T201  # pytest shows it on failure
+    print(f"seed of the run {SEED}, of this test {own}")
     return own
 
 
