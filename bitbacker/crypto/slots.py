@@ -122,6 +122,30 @@ def open_slot(unlocker: Unlocker, slot: bytes) -> bytes | None:
         raise DamageError("a key slot is damaged") from error
 
 
+def directory_size_bytes(part_size_bytes: int) -> int:
+    """How much plaintext the directory holds."""
+    return part_size_bytes - SALT_SIZE_BYTES - _TAG_SIZE_BYTES
+
+
+def seal_directory(root_key: bytes, content: bytes) -> bytes:
+    """The directory of slots, for everybody who has the root key: `salt (32) | AES-256-GCM`."""
+    salt = secrets.token_bytes(SALT_SIZE_BYTES)
+    return salt + AESGCM(_directory_key(root_key, salt)).encrypt(_NONCE, content, b"directory")
+
+
+def open_directory(root_key: bytes, sealed: bytes) -> bytes:
+    """Raises `DamageError`."""
+    salt = sealed[:SALT_SIZE_BYTES]
+    try:
+        return AESGCM(_directory_key(root_key, salt)).decrypt(_NONCE, sealed[SALT_SIZE_BYTES:], b"directory")
+    except InvalidTag as error:
+        raise DamageError("the directory of key slots is damaged") from error
+
+
+def _directory_key(root_key: bytes, salt: bytes) -> bytes:
+    return derive(root_key, salt, b"bitbacker/1/slot-directory", 32)
+
+
 def with_checksum(slots: bytes) -> bytes:
     """The keyslots object: its slots and a checksum that tells damage from a wrong password."""
     return slots + _checksum(slots)

@@ -79,16 +79,16 @@ class PackedBlock:
 
 def pack(
     kind: BlockKind,
-    raw: bytes | bytearray | memoryview,
+    raw: bytes | memoryview,
     compressor: zstandard.ZstdCompressor,
     chunk_ids: bytes = b"",
     chunk_sizes: tuple[int, ...] = (),
 ) -> PackedBlock:
-    """Compress a block, or store it as it is when that saves less than 1 part in 64."""
+    """Compress a block, or keep `raw` itself when that saves less than 1 part in 64."""
     packed = compressor.compress(raw)
     if len(packed) + len(raw) // 64 < len(raw):
         return PackedBlock(kind, Codec.ZSTD, len(raw), packed, chunk_ids, chunk_sizes)
-    return PackedBlock(kind, Codec.STORED, len(raw), bytes(raw), chunk_ids, chunk_sizes)
+    return PackedBlock(kind, Codec.STORED, len(raw), raw, chunk_ids, chunk_sizes)
 
 
 def unpack(

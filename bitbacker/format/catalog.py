@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 from bitbacker.errors import FormatError
 from bitbacker.format.names import SEGMENT_ID_SIZE_BYTES
@@ -43,7 +44,7 @@ def decode_page(raw: bytes | memoryview) -> list[CatalogRecord]:
     reader = Reader(raw)
     records = list(reader.many(lambda: _read_record(reader), 5))
     reader.end()
-    if any(low.key >= high.key for low, high in zip(records, records[1:], strict=False)):
+    if any(low.key >= high.key for low, high in pairwise(records)):
         raise FormatError("catalog records out of order")
     return records
 

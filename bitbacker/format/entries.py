@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from bitbacker.format.block import CHUNK_ID_SIZE_BYTES
 from bitbacker.format.rows import ROW_SIZE_BYTES, Rows, as_rows, from_planes, to_planes
 from bitbacker.format.wire import Reader, Writer
 
-PAGE_TARGET_BYTES = 1024 * 1024
+PAGE_TARGET_BYTES = 512 * 1024
 FINGERPRINT_SIZE_BYTES = 8
 
 MARK_CHANGED_WHILE_READ = 1
@@ -105,6 +106,11 @@ class EntryPage:
     @cached_property
     def rows(self) -> Rows:
         return as_rows(self.row_bytes)
+
+    @cached_property
+    def any_mark(self) -> bool:
+        """Whether any entry bears a mark."""
+        return bool(self.marks.any())
 
     @cached_property
     def starts(self) -> list[int]:
@@ -292,7 +298,7 @@ def _check(page: EntryPage) -> None:
         if count and page.names_of(index).count(b"\0") != count - 1:
             raise FormatError("a directory with another number of names than entries")
     keys = [directory_key(path) for path in page.paths]
-    if any(low >= high for low, high in zip(keys, keys[1:], strict=False)):
+    if any(low > high for low, high in pairwise(keys)):
         raise FormatError("directories out of order")
 
 
@@ -301,5 +307,36 @@ def check_names(names: list[bytes]) -> None:
     for name in names:
         if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
             raise FormatError("an entry with a name that no directory can hold")
-    if any(low >= high for low, high in zip(names, names[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(names)):
         raise FormatError("entries out of order")
+
+
+def split_directory(directory: Directory, at: int) -> tuple[Directory, Directory]:
+    """The first `at` entries of a directory, and the others."""
+    names = directory.name_list
+    chunks = int(directory.chunk_counts[:at].sum()) * CHUNK_ID_SIZE_BYTES
+    links = int(is_link(as_rows(directory.rows)[:at]).sum())
+    extras = directory.extras
+    first = Directory(
+        directory.path,
+        b"\0".join(names[:at]),
+        directory.rows[: at * ROW_SIZE_BYTES],
+        directory.fingerprints[: at * FINGERPRINT_SIZE_BYTES],
+        directory.marks[:at],
+        directory.chunk_counts[:at],
+        directory.chunk_ids[:chunks],
+        directory.links[:links],
+        tuple(extra for extra in extras if extra.position < at),
+    )
+    second = Directory(
+        directory.path,
+        b"\0".join(names[at:]),
+        directory.rows[at * ROW_SIZE_BYTES :],
+        directory.fingerprints[at * FINGERPRINT_SIZE_BYTES :],
+        directory.marks[at:],
+        directory.chunk_counts[at:],
+        directory.chunk_ids[chunks:],
+        directory.links[links:],
+        tuple(Extra(extra.position - at, extra.data) for extra in extras if extra.position >= at),
+    )
+    return first, second

@@ -14,7 +14,7 @@ from bitbacker.errors import FormatError
 from bitbacker.format.block import CHUNK_ID_SIZE_BYTES
 from bitbacker.format.wire import Reader, Writer
 
-PAGE_RECORDS_MAX = 32_768
+PAGE_RECORDS_MAX = 8_192
 
 IDS_DTYPE = np.dtype([("high", ">u8"), ("low", ">u8")])
 """A chunk id as two numbers, so that ids compare as their bytes do."""

@@ -1,0 +1,131 @@
+"""From bytes to blocks: chunk ids, dedup, and arenas that become blocks without a copy.
+
+Small files are read straight into an arena; chunks of large files are copied into it.  When an arena
+is full, its ids are looked up in one batch, what is known is squeezed out, and the rest is a block.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from bitbacker.crypto.keys import Keys
+from bitbacker.format.block import BLOCK_TARGET_BYTES, BlockKind
+from bitbacker.repo.index import UNKNOWN, ChunkIndex
+from bitbacker.repo.known import SeenChunks
+from bitbacker.repo.write import RawBlock
+
+Submit = Callable[[RawBlock], None]
+
+
+class ChunkSink:
+    """Takes chunks in any order and hands new ones on as blocks."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        load_index: Callable[[], ChunkIndex],
+        seen: SeenChunks,
+        submit: Submit,
+        chunk_max_bytes: int,
+        small_max_bytes: int,
+    ) -> None:
+        self._identify = keys.chunk_identity
+        self._load_index = load_index
+        self._index: ChunkIndex | None = None
+        self._seen = seen
+        self._submit = submit
+        self._small_max = small_max_bytes
+        self._size = max(BLOCK_TARGET_BYTES + small_max_bytes, chunk_max_bytes)
+        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._arena = memoryview(bytearray(self._size))
+        self._used = 0
+        self._ids: list[bytes] = []
+        self._sizes: list[int] = []
+        self.added_bytes = 0
+        self._relied: list[bytes] = []
+
+    @property
+    def relied(self) -> bytes:
+        """Ids of chunks that were found in the repository and not stored again."""
+        return b"".join(self._relied)
+
+    def room(self) -> memoryview:
+        """Where the next small files may be read to; at least `small_max_bytes`."""
+        if self._used >= BLOCK_TARGET_BYTES:
+            self.flush()
+        return self._arena[self._used :]
+
+    def take(self, size_bytes: int) -> bytes:
+        """The next bytes of `room` are a chunk; returns its id."""
+        end = self._used + size_bytes
+        identity = self._identify(self._arena[self._used : end])
+        self._used = end
+        self._ids.append(identity)
+        self._sizes.append(size_bytes)
+        return identity
+
+    def add(self, chunk: memoryview) -> bytes:
+        """A chunk from elsewhere is copied in; returns its id."""
+        size = len(chunk)
+        if self._used and self._used + size > BLOCK_TARGET_BYTES:
+            self.flush()
+        self._arena[self._used : self._used + size] = chunk
+        return self.take(size)
+
+    def flush(self) -> None:
+        """Hand on what is new of what was taken."""
+        if not self._ids:
+            return
+        new = self._new_ones()
+        ids, sizes, used = self._squeeze(new)
+        arena, self._ids, self._sizes, self._used = self._arena, [], [], 0
+        if not ids:
+            return
+        self.added_bytes += used
+        self._arena = self._next_arena()
+        block = RawBlock(
+            BlockKind.DATA, arena[:used], b"".join(ids), tuple(sizes), lambda: self._free.put(arena.obj)
+        )
+        self._submit(block)
+
+    def _next_arena(self) -> memoryview:
+        try:
+            return memoryview(self._free.get_nowait())
+        except queue.Empty:
+            return memoryview(bytearray(self._size))
+
+    def _new_ones(self) -> npt.NDArray[np.bool_]:
+        """Which chunks of the arena are neither in the repository nor in this session."""
+        if self._index is None:
+            self._index = self._load_index()
+        known = self._seen.known(self._ids)
+        new = ~known
+        if self._index.chunks and bool(new.any()):
+            stored = self._index.locate(b"".join(self._ids))["segment"] != UNKNOWN
+            self._relied += [self._ids[number] for number in np.flatnonzero(stored & new)]
+            new &= ~stored
+        for number in np.flatnonzero(new):
+            new[number] = self._seen.add_new(self._ids[number])
+        self._seen.settle()
+        return new
+
+    def _squeeze(self, new: npt.NDArray[np.bool_]) -> tuple[list[bytes], list[int], int]:
+        """Move the new chunks together at the start of the arena."""
+        if bool(new.all()):
+            return self._ids, self._sizes, self._used
+        ids: list[bytes] = []
+        sizes: list[int] = []
+        read = write = 0
+        for number, size in enumerate(self._sizes):
+            if new[number]:
+                if read != write:
+                    self._arena[write : write + size] = self._arena[read : read + size]
+                ids.append(self._ids[number])
+                sizes.append(size)
+                write += size
+            read += size
+        return ids, sizes, write

@@ -1,0 +1,163 @@
+"""Reading what changed: files to chunk ids, by way of the sink."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bitbacker.engine.chunks import ChunkSink
+from bitbacker.errors import SourceUnreadable
+from bitbacker.format.extras import ExtentRef
+from bitbacker.format.rows import ROW_SIZE_BYTES
+from bitbacker.spi import ROW, TOO_LARGE, Chunker, Extent, Listing, Source
+
+_READ_BYTES = 8 * 1024 * 1024
+
+Problem = Callable[[bytes, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was read of one entry: its row as it was then, 16 bytes per chunk, holes if it has some."""
+
+    row: bytes
+    chunk_ids: bytes = b""
+    changed: bool = False
+    extents: tuple[ExtentRef, ...] | None = None
+
+
+def path_of(listing: Listing, index: int) -> bytes:
+    """The path of an entry, without a leading slash."""
+    name = listing.names[index]
+    return b"%b/%b" % (listing.path, name) if listing.path else name
+
+
+def row_of(listing: Listing, index: int) -> bytes:
+    return listing.rows[index * ROW_SIZE_BYTES : (index + 1) * ROW_SIZE_BYTES]
+
+
+class ContentReader:
+    """Reads regular files of listings; a problem is told and, where nothing was read, None returned."""
+
+    def __init__(self, source: Source, chunker: Chunker, sink: ChunkSink, problem: Problem) -> None:
+        self._source = source
+        self._chunker = chunker
+        self._sink = sink
+        self._problem = problem
+        self._buffer = memoryview(bytearray(max(_READ_BYTES, 2 * chunker.max_size_bytes)))
+        self._links: dict[tuple[int, int], Content] = {}
+        self.read_bytes = 0
+
+    def read(self, listing: Listing, indexes: Sequence[int]) -> dict[int, Content]:
+        """Contents of these entries; entries that could not be read are absent."""
+        result: dict[int, Content] = {}
+        small: list[int] = []
+        for index in indexes:
+            row = row_of(listing, index)
+            mode, _, _, nlink, filesystem, size, _, _, inode = ROW.unpack(row)
+            if not stat.S_ISREG(mode):
+                result[index] = Content(row)
+            elif nlink > 1 and inode and (filesystem, inode) in self._links:
+                self._reuse(result, index, row, self._links[filesystem, inode])
+            elif nlink > 1 or size > self._chunker.min_size_bytes or size < 0:
+                self._read_large(listing, index, result)
+            elif size == 0:
+                result[index] = Content(row)
+            else:
+                small.append(index)
+        if small:
+            self._read_small(listing, small, result)
+        return result
+
+    @staticmethod
+    def _reuse(result: dict[int, Content], index: int, row: bytes, first: Content) -> None:
+        """Another name of a file that was read already, if it still is as it was then."""
+        same = Content(first.row, first.chunk_ids, first.changed or row != first.row, first.extents)
+        result[index] = same
+
+    def _read_small(self, listing: Listing, indexes: list[int], result: dict[int, Content]) -> None:
+        limit = self._chunker.min_size_bytes
+        done = 0
+        while done < len(indexes):
+            answers = self._source.read_small(listing, indexes[done:], limit, self._sink.room())
+            if not answers:
+                raise AssertionError("a source that reads nothing into an empty arena")
+            for index, answer in zip(indexes[done:], answers, strict=False):
+                if answer.problem == TOO_LARGE:
+                    # The large file is read when the arena is no longer filled from behind.
+                    continue
+                if answer.problem:
+                    self._problem(path_of(listing, index), answer.problem)
+                if answer.size_bytes >= 0:
+                    ids = self._sink.take(answer.size_bytes) if answer.size_bytes else b""
+                    result[index] = Content(answer.row, ids, bool(answer.problem))
+                    self.read_bytes += answer.size_bytes
+            for index, answer in zip(indexes[done:], answers, strict=False):
+                if answer.problem == TOO_LARGE:
+                    self._read_large(listing, index, result)
+            done += len(answers)
+
+    def _read_large(self, listing: Listing, index: int, result: dict[int, Content]) -> None:
+        try:
+            result[index] = content = self._stream(listing, index)
+        except SourceUnreadable as error:
+            self._problem(path_of(listing, index), error.message)
+            return
+        _, _, _, nlink, filesystem, _, _, _, inode = ROW.unpack(content.row)
+        if nlink > 1 and inode:
+            self._links[filesystem, inode] = content
+
+    def _stream(self, listing: Listing, index: int) -> Content:
+        with self._source.open(listing, index) as file:
+            ids: list[bytes] = []
+            size = self._chunks(file.readinto, ids)
+            problem = file.problem()
+            if problem:
+                self._problem(path_of(listing, index), problem)
+            return Content(
+                _sized(file.row, size), b"".join(ids), bool(problem), _holes(file.row, file.extents)
+            )
+
+    def _chunks(self, readinto: Callable[[memoryview], int], ids: list[bytes]) -> int:
+        """Cut a stream into chunks; returns its length."""
+        buffer, held, total = self._buffer, 0, 0
+        final = False
+        while not final:
+            wanted = len(buffer) - held
+            got = readinto(buffer[held:])
+            total += got
+            self.read_bytes += got
+            final = got < wanted
+            data = buffer[: held + got]
+            start = 0
+            for end in self._cut(data, final=final):
+                ids.append(self._sink.add(data[start:end]))
+                start = end
+            held = len(data) - start
+            buffer[:held] = data[start:]
+        return total
+
+    def _cut(self, data: memoryview, *, final: bool) -> Sequence[int]:
+        if not data:
+            return ()
+        if final and len(data) <= self._chunker.min_size_bytes:
+            return (len(data),)
+        return self._chunker.cut(data, final=final)
+
+
+def _sized(row: bytes, size: int) -> bytes:
+    """A stream of unknown length has the length that was read."""
+    fields = ROW.unpack(row)
+    if fields[5] >= 0:
+        return row
+    return ROW.pack(*fields[:5], size, *fields[6:])
+
+
+def _holes(row: bytes, extents: Sequence[Extent]) -> tuple[ExtentRef, ...] | None:
+    """Where data is, or None when it is everywhere."""
+    size = ROW.unpack(row)[5]
+    whole = [Extent(0, size)] if size else []
+    if list(extents) == whole or any(extent.size_bytes < 0 for extent in extents):
+        return None
+    return tuple(ExtentRef(extent.offset_bytes, extent.size_bytes) for extent in extents)

@@ -1,0 +1,117 @@
+"""Making a repository."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+
+from bitbacker.crypto.slots import Unlocker
+from bitbacker.errors import (
+    ConfigError,
+    NotExclusive,
+    ObjectExists,
+    ObjectMissing,
+    RepositoryPresent,
+    WrongPassword,
+)
+from bitbacker.format import names
+from bitbacker.format.head import HASH_SIZE_BYTES, Head
+from bitbacker.format.keyslots import ROOT_KEY_SIZE_BYTES, Constants, SlotContent
+from bitbacker.repo.open import Repository
+from bitbacker.repo.settings import LocalPaths, PluginMaker, RepositoryOptions
+from bitbacker.repo.slots import first_keyslots, unlock
+from bitbacker.repo.storage import Storage
+from bitbacker.spi import Transport
+
+CHUNK_MAX_BYTES = names.LARGE_SEGMENT_SIZE_BYTES - 64 * 1024
+_RACERS = 8
+
+
+def create(
+    transport: Transport,
+    unlocker: Unlocker,
+    options: RepositoryOptions,
+    maker: PluginMaker,
+    paths: LocalPaths,
+    *,
+    label: str = "",
+) -> Repository:
+    """Make a repository: its keyslots, whose exclusive creation decides who made it, then its first head.
+
+    A run that was cut off between the two is finished by the next one with the same password.
+    Raises `RepositoryPresent`, `NotExclusive`, `ConfigError`, `PluginError`, `StorageError`.
+    """
+    storage = Storage(transport)
+    if storage.first(names.HEADS) is not None:
+        raise RepositoryPresent("there is a repository here already")
+    content = _begun_content(storage, unlocker)
+    if content is None:
+        probe_exclusive(storage)
+        content = SlotContent(
+            secrets.token_bytes(ROOT_KEY_SIZE_BYTES), Constants(options.cipher, options.chunker)
+        )
+        _check_chunker(Repository(storage, content, maker, paths))
+        _put_keyslots(storage, first_keyslots(unlocker, content, label))
+    repository = Repository(storage, content, maker, paths)
+    first = Head(1, bytes(HASH_SIZE_BYTES), time.time_ns(), secrets.token_bytes(16), 0, 0, 0, (), ())
+    try:
+        repository.heads.acknowledge(repository.heads.put(first))
+    except ObjectExists as error:
+        raise RepositoryPresent("another client has just made a repository here") from error
+    return repository
+
+
+def _begun_content(storage: Storage, unlocker: Unlocker) -> SlotContent | None:
+    """What an earlier run has begun, when this password opens it."""
+    try:
+        data = storage.get(names.KEYSLOTS)
+    except ObjectMissing:
+        return None
+    try:
+        return unlock(data, unlocker)
+    except WrongPassword as error:
+        raise RepositoryPresent("somebody has begun to make a repository here with another password") from error
+
+
+def _put_keyslots(storage: Storage, data: bytes) -> None:
+    try:
+        storage.put_new(names.KEYSLOTS, data)
+    except ObjectExists as error:
+        raise RepositoryPresent("another client has just made a repository here") from error
+
+
+def _check_chunker(repository: Repository) -> None:
+    if repository.chunker().max_size_bytes > CHUNK_MAX_BYTES:
+        raise ConfigError(f"the chunker's largest chunk does not fit into a segment: {CHUNK_MAX_BYTES} bytes")
+
+
+def probe_exclusive(storage: Storage) -> None:
+    """Let several threads create one object; exactly one may succeed.  Raises `NotExclusive`."""
+    if not storage.abilities.exclusive_put:
+        raise NotExclusive("the storage cannot decide which of two writers came first")
+    name = names.head_name(0)
+    storage.delete([name])
+    winners: list[int] = []
+    failures: list[BaseException] = []
+
+    def race(number: int) -> None:
+        try:
+            storage.transport.put(name, bytes([number]) * names.HEAD_SIZE_BYTES)
+            winners.append(number)
+        except ObjectExists:
+            pass
+        except BaseException as error:  # noqa: BLE001  # the calling thread raises it
+            failures.append(error)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(_RACERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stored = storage.get(name) if winners else b""
+    storage.delete([name])
+    if failures:
+        raise failures[0]
+    if len(winners) != 1 or stored[:1] != bytes(winners):
+        raise NotExclusive(f"{len(winners)} of {_RACERS} racing writers were told that they came first")

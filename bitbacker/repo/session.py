@@ -1,0 +1,210 @@
+"""A writing session: blocks, tables and the change that a commit makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitbacker.format import catalog as catalog_format
+from bitbacker.format import entries as entries_format
+from bitbacker.format import index as index_format
+from bitbacker.format.block import BlockKind, BlockRef
+from bitbacker.format.catalog import CatalogRecord, SegmentRecord, SegmentState
+from bitbacker.format.entries import Directory, EntryPage, directory_key, page_of
+from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
+from bitbacker.repo.index import IndexTable, keep_table, pages_of
+from bitbacker.repo.known import PlacedChunks, ids_of
+from bitbacker.repo.write import RawBlock, SegmentStore, WrittenSegment
+
+if TYPE_CHECKING:
+    from bitbacker.repo.open import Repository
+
+CATALOG_PAGE_TARGET_BYTES = 128 * 1024
+_ROOT_ROOM_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a session has stored: its segments, its index table, and the catalog table naming both."""
+
+    segments: tuple[SegmentRecord, ...]
+    index: TableRef | None
+    catalog: TableRef
+
+
+class Session:
+    """Stores blocks and tables; nothing counts before its `Written` is committed."""
+
+    def __init__(self, repository: Repository, compression_level: int) -> None:
+        self._repository = repository
+        self._cache = repository.cache
+        self.store = SegmentStore(repository.storage, repository.segment_sealer, compression_level)
+        self.chunks = PlacedChunks()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.store.close()
+
+    def submit_data(self, block: RawBlock) -> None:
+        """Store a block of chunks; their locations are collected."""
+        self.store.submit(block, lambda ref: self.chunks.add(ref, block.chunk_ids, block.chunk_sizes))
+
+    def table(
+        self, kind: BlockKind, pages: Sequence[tuple[bytes, int, bytes]], segments: tuple[bytes, ...] = ()
+    ) -> TableRef:
+        """Place a table of (first key, records, raw page) in the tail; only after `settle`."""
+        refs = tuple(
+            PageRef(self.store.place(kind, raw), first_key, records) for first_key, records, raw in pages
+        )
+        return self.root(TableRoot(kind, refs, segments))
+
+    def root(self, root: TableRoot) -> TableRef:
+        """Place the root of a table whose pages have their places."""
+        return TableRef(self.store.place(BlockKind.ROOT, encode_root(root)), root.records)
+
+    def write_index(self, table: IndexTable) -> TableRef:
+        """Place an index table in the tail and keep a copy in the cache."""
+        ids = ids_of(table)
+        pages = [
+            (page.ids[:1].tobytes(), len(page.ids), index_format.encode_page(page))
+            for page in pages_of(ids, table.locations)
+        ]
+        ref = self.table(BlockKind.INDEX, pages, table.segments)
+        keep_table(self._cache, ref, table)
+        return ref
+
+    def write_catalog(self, records: Sequence[CatalogRecord], born: int) -> tuple[TableRef, list[SegmentRecord]]:
+        """Place a catalog table with these records and one for each segment of this session.
+
+        Room is reserved first, so that no segment is opened behind the record that would name it.
+        """
+        _, draft = self._catalog_pages(records, born)
+        for _, _, raw in draft:
+            self.store.reserve(BlockKind.CATALOG, raw, _ROOT_ROOM_BYTES + len(raw) // 8)
+        segments, pages = self._catalog_pages(records, born)
+        ref = self.table(BlockKind.CATALOG, pages)
+        if len(segments) != len(self.store.written):
+            raise AssertionError("a segment was opened behind the catalog that should name it")
+        return ref, segments
+
+    def _catalog_pages(
+        self, records: Sequence[CatalogRecord], born: int
+    ) -> tuple[list[SegmentRecord], list[tuple[bytes, int, bytes]]]:
+        segments = [_record(segment, born) for segment in self.store.written]
+        every = sorted(
+            [*records, *(catalog_format.encode_segment(segment) for segment in segments)],
+            key=lambda record: record.key,
+        )
+        return segments, catalog_pages(every)
+
+    def finish(self, records: Sequence[CatalogRecord], born: int, index: TableRef | None) -> Written:
+        """Write the catalog table, store the tail and wait until everything is stored."""
+        catalog, segments = self.write_catalog(records, born)
+        self.store.finish()
+        return Written(tuple(segments), index, catalog)
+
+    def settle_index(self) -> TableRef | None:
+        """Give every block its place, and write the index table of the new chunks."""
+        self.store.settle()
+        table = self.chunks.table()
+        return self.write_index(table) if table is not None else None
+
+
+def _record(segment: WrittenSegment, born: int) -> SegmentRecord:
+    return SegmentRecord(segment.identity, SegmentState.LIVE, segment.size_bytes, born)
+
+
+def catalog_pages(records: Sequence[CatalogRecord]) -> list[tuple[bytes, int, bytes]]:
+    """Cut sorted records into pages of (first key, records, raw)."""
+    pages: list[tuple[bytes, int, bytes]] = []
+    batch: list[CatalogRecord] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.key) + len(record.value or b"") + 9
+        if size > CATALOG_PAGE_TARGET_BYTES:
+            pages.append((batch[0].key, len(batch), catalog_format.encode_page(batch)))
+            batch, size = [], 0
+    if batch:
+        pages.append((batch[0].key, len(batch), catalog_format.encode_page(batch)))
+    return pages
+
+
+class EntryWriter:
+    """Collects directories into the pages of an entry table, which are stored as they fill."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._batch: list[Directory] = []
+        self._size = 0
+        self._places: list[BlockRef | None] = []
+        self._keys: list[bytes] = []
+        self._records: list[int] = []
+        self._cached: list[bytes] = []
+        self.drops: list[bytes] = []
+
+    @property
+    def empty(self) -> bool:
+        return not self._batch and not self._places and not self.drops
+
+    def add(self, directory: Directory) -> None:
+        """Directories come in table order; a large one is cut here."""
+        for part in _parts(directory):
+            self._batch.append(part)
+            self._size += part.size_bytes
+            if self._size >= entries_format.PAGE_TARGET_BYTES:
+                self._flush(page_of(self._batch))
+
+    def _flush(self, page: EntryPage) -> None:
+        number = len(self._places)
+        self._places.append(None)
+        self._keys.append(directory_key(page.paths[0]) if page.paths else b"")
+        self._records.append(page.entries)
+        self._cached.append(entries_format.encode_page(page, planes=False))
+        self._batch, self._size = [], 0
+
+        def placed(ref: BlockRef) -> None:
+            self._places[number] = ref
+
+        self._session.store.submit(RawBlock(BlockKind.ENTRIES, entries_format.encode_page(page)), placed)
+
+    def flush(self) -> None:
+        """Store the last page, which also holds the drops; before the session is settled."""
+
+        drops = np.sort(np.frombuffer(b"".join(self.drops), dtype="<u8"))
+        if self._batch or len(drops) or not self._places:
+            self._flush(page_of(self._batch, drops))
+        self.drops = []
+
+    def finish(self) -> TableRef:
+        """Write the root, after the session is settled, and keep a copy in the cache."""
+        pages = tuple(
+            PageRef(_known(place), key, records)
+            for place, key, records in zip(self._places, self._keys, self._records, strict=True)
+        )
+        ref = self._session.root(TableRoot(BlockKind.ENTRIES, pages))
+        self._session._repository.tables.keep_entries(ref, tuple(self._keys), self._cached)
+        return ref
+
+
+def _known(place: BlockRef | None) -> BlockRef:
+    if place is None:
+        raise AssertionError("a page without a place: the session was not settled")
+    return place
+
+
+def _parts(directory: Directory) -> list[Directory]:
+    """A directory that is larger than a page, cut into parts that are not."""
+    if directory.size_bytes <= entries_format.PAGE_TARGET_BYTES or directory.entries < 2:
+        return [directory]
+    middle = directory.entries // 2
+    first, second = entries_format.split_directory(directory, middle)
+    return _parts(first) + _parts(second)

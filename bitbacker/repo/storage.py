@@ -1,0 +1,90 @@
+"""The one retry layer, and the exclusive put that knows its own earlier attempt."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from bitbacker.errors import ObjectExists, StorageError
+from bitbacker.spi import Abilities, Buffer, ObjectInfo, Transport
+
+ATTEMPTS_MAX = 6
+_FIRST_DELAY_S = 0.2
+_LONGEST_DELAY_S = 20.0
+
+T = TypeVar("T")
+
+
+class Storage:
+    """A transport whose calls are repeated when their error says that this may help.
+
+    Exponential backoff with full jitter.  Safe to share between threads, as transports are.
+    """
+
+    def __init__(self, transport: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.transport = transport
+        self._sleep = sleep
+        self._random = random.Random()  # noqa: S311  # jitter needs no secrecy
+
+    @property
+    def abilities(self) -> Abilities:
+        return self.transport.abilities
+
+    def get(self, name: str) -> bytes:
+        """The whole object.  Raises `ObjectMissing`, `StorageError`."""
+        return self._retry(lambda: self.transport.get(name))
+
+    def put_new(self, name: str, data: Buffer) -> None:
+        """Store an object under a new name.
+
+        Raises `ObjectExists` only when what is stored there is not `data`: an earlier attempt of
+        ours whose answer was lost is a success.
+        """
+
+        def attempt() -> None:
+            try:
+                self.transport.put(name, data)
+            except ObjectExists:
+                if memoryview(self.transport.get(name)) != memoryview(data):
+                    raise
+
+        self._retry(attempt)
+
+    def replace(self, name: str, data: Buffer) -> None:
+        """Store an object, whatever was there."""
+        self._retry(lambda: self.transport.put(name, data, replace=True))
+
+    def list(self, prefix: str) -> list[ObjectInfo]:
+        """Every object below a prefix, ascending."""
+        return self._retry(lambda: list(self.transport.list(prefix)))
+
+    def first(self, prefix: str) -> ObjectInfo | None:
+        """The first object below a prefix, without listing the others."""
+        return self._retry(lambda: next(_closing(self.transport.list(prefix)), None))
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; absent ones count as removed."""
+        wanted = list(names)
+        if wanted:
+            self._retry(lambda: self.transport.delete(wanted))
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def _retry(self, call: Callable[[], T]) -> T:
+        delay_s = _FIRST_DELAY_S
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return call()
+            except StorageError as error:
+                if not error.retryable or attempt == ATTEMPTS_MAX:
+                    raise
+                self._sleep(self._random.uniform(0, delay_s))
+                delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
+        raise AssertionError("unreachable")
+
+
+def _closing(items: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
+    yield from items

@@ -1,0 +1,270 @@
+"""Writing segments: blocks in, whole sealed objects out.
+
+`submit` hands a block to threads that compress it; compressed blocks wait in a pool and leave it a
+segment at a time, to be sealed and stored by other threads.  Compression, sealing and storing run
+without the GIL.  `settle` places what is left in *tail* segments that stay open, so that tables,
+whose pages point at each other, can follow one by one with `place`.  `finish` stores the tail.
+
+What waits is bounded: `QUEUED_MAX_BYTES` of raw blocks and `_BUFFERS` segments.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import zstandard
+
+from bitbacker.crypto.seal import Sealer
+from bitbacker.format import names
+from bitbacker.format.block import BlockKind, BlockRef, PackedBlock, pack
+from bitbacker.format.segment import SegmentWriter
+from bitbacker.repo.pack import choose
+from bitbacker.repo.storage import Storage
+
+QUEUED_MAX_BYTES = 16 * 1024 * 1024
+_BUFFERS = 3
+_POOL_SEGMENTS = 2
+_LARGE_TAIL_PART = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """A block before compression; `done` is called when `data` may be reused."""
+
+    kind: BlockKind
+    data: bytes | memoryview
+    chunk_ids: bytes = b""
+    chunk_sizes: tuple[int, ...] = ()
+    done: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSegment:
+    """A segment that this writer has stored, or is about to store."""
+
+    identity: bytes
+    size_bytes: int
+
+
+Placed = Callable[[BlockRef], None]
+"""Told where a block lies, from any thread, one call at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    block: PackedBlock
+    placed: Placed
+    done: Callable[[], None] | None
+
+
+class _TailSegment:
+    """A segment that is still open while its identity is already referred to."""
+
+    def __init__(self, size_bytes: int, overhead_bytes: int) -> None:
+        self.written = WrittenSegment(secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES), size_bytes)
+        self.writer = SegmentWriter(size_bytes - overhead_bytes)
+
+    def add(self, block: PackedBlock) -> BlockRef:
+        return BlockRef(self.written.identity, self.writer.add(block), block.raw_bytes)
+
+
+class SegmentStore:
+    """Turns blocks into stored segments.  One thread calls; others do the work."""
+
+    def __init__(self, storage: Storage, sealer: Sealer, compression_level: int) -> None:
+        self._storage = storage
+        self._sealer = sealer
+        self._level = compression_level
+        self._threads = threading.local()
+        workers = max(2, os.cpu_count() or 2)
+        self._compressors = ThreadPoolExecutor(workers, "compress")
+        self._senders = ThreadPoolExecutor(min(_BUFFERS, storage.abilities.concurrency), "send")
+        self._queued = threading.Condition()
+        self._queued_bytes = 0
+        self._compressing: set[Future[None]] = set()
+        self._sending: list[Future[None]] = []
+        self._lock = threading.Lock()
+        self._pool: list[_Waiting] = []
+        self._pool_bytes = 0
+        self._tail: list[_TailSegment] = []
+        self._failure: BaseException | None = None
+        self.written: list[WrittenSegment] = []
+        self._large = self._capacity(names.LARGE_SEGMENT_SIZE_BYTES)
+        self._small = self._capacity(names.SMALL_SEGMENT_SIZE_BYTES)
+        self._buffers: queue.SimpleQueue[SegmentWriter] = queue.SimpleQueue()
+        self._outputs: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        for _ in range(_BUFFERS):
+            self._buffers.put(SegmentWriter(self._large))
+            self._outputs.put(bytearray(names.LARGE_SEGMENT_SIZE_BYTES))
+
+    def _capacity(self, size_bytes: int) -> int:
+        return size_bytes - self._sealer.overhead_bytes
+
+    @property
+    def written_bytes(self) -> int:
+        """The size of all segments that were stored or are on their way."""
+        return sum(segment.size_bytes for segment in self.written)
+
+    def submit(self, block: RawBlock, placed: Placed) -> None:
+        """Take a block; waits while too much is queued.  Raises what an earlier block met."""
+        size = len(block.data)
+        with self._queued:
+            while self._queued_bytes and self._queued_bytes + size > QUEUED_MAX_BYTES:
+                self._queued.wait()
+            self._queued_bytes += size
+        self._raise_failure()
+        future = self._compressors.submit(self._compress, block, placed)
+        self._compressing.add(future)
+        future.add_done_callback(lambda _: self._compressed(future, size))
+
+    def settle(self) -> None:
+        """Wait until every submitted block has its place; opens the tail."""
+        for future in list(self._compressing):
+            future.exception()
+        self._raise_failure()
+        with self._lock:
+            while self._pool_bytes > self._large:
+                self._build_segment()
+            if self._pool_bytes > self._large * _LARGE_TAIL_PART:
+                self._open_tail(names.LARGE_SEGMENT_SIZE_BYTES)
+            waiting = sorted(self._pool, key=lambda item: -SegmentWriter.cost_bytes(item.block))
+            self._pool.clear()
+            self._pool_bytes = 0
+            for item in waiting:
+                self._announce(item, self._place(item.block))
+
+    def place(self, kind: BlockKind, raw: bytes) -> BlockRef:
+        """Put a block into the tail, after `settle`; its place is known at once."""
+        with self._lock:
+            return self._place(pack(kind, raw, self._compressor()))
+
+    def reserve(self, kind: BlockKind, raw: bytes, room_bytes: int) -> None:
+        """Make sure that `place` of such a block, and `room_bytes` more, opens no further segment."""
+        cost = SegmentWriter.cost_bytes(pack(kind, raw, self._compressor())) + room_bytes
+        with self._lock:
+            if all(segment.writer.room_bytes < cost for segment in self._tail):
+                self._open_tail(self._tail_size(cost))
+
+    def finish(self) -> tuple[WrittenSegment, ...]:
+        """Store the tail, wait for everything, and return the segments written since the last call.
+
+        Raises what any block or upload met.
+        """
+        for tail in self._tail:
+            self._sending.append(self._senders.submit(self._send_tail, tail))
+        self._tail.clear()
+        for future in self._sending:
+            future.exception()
+        self._sending.clear()
+        self._raise_failure()
+        written, self.written = tuple(self.written), []
+        return written
+
+    def close(self) -> None:
+        """End the threads; what has not been stored is dropped."""
+        self._compressors.shutdown(wait=True, cancel_futures=True)
+        self._senders.shutdown(wait=True, cancel_futures=True)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _compressor(self) -> zstandard.ZstdCompressor:
+        compressor: zstandard.ZstdCompressor | None = getattr(self._threads, "compressor", None)
+        if compressor is None:
+            compressor = zstandard.ZstdCompressor(level=self._level)
+            self._threads.compressor = compressor
+        return compressor
+
+    def _compress(self, block: RawBlock, placed: Placed) -> None:
+        try:
+            packed = pack(block.kind, block.data, self._compressor(), block.chunk_ids, block.chunk_sizes)
+            keeps_data = packed.stored is block.data
+            if block.done is not None and not keeps_data:
+                block.done()
+            with self._lock:
+                self._pool.append(_Waiting(packed, placed, block.done if keeps_data else None))
+                self._pool_bytes += SegmentWriter.cost_bytes(packed)
+                while self._pool_bytes > self._large * _POOL_SEGMENTS:
+                    self._build_segment()
+        except BaseException as error:  # noqa: BLE001  # the calling thread raises it
+            self._failure = self._failure or error
+
+    def _compressed(self, future: Future[None], size: int) -> None:
+        self._compressing.discard(future)
+        with self._queued:
+            self._queued_bytes -= size
+            self._queued.notify()
+
+    def _build_segment(self) -> None:
+        writer = self._next_buffer()
+        identity = secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES)
+        costs = [SegmentWriter.cost_bytes(item.block) for item in self._pool]
+        chosen = set(choose(costs, self._large - SegmentWriter.fixed_bytes()))
+        rest: list[_Waiting] = []
+        for position, item in enumerate(self._pool):
+            if position in chosen:
+                self._announce(item, BlockRef(identity, writer.add(item.block), item.block.raw_bytes))
+            else:
+                rest.append(item)
+        self._pool = rest
+        self._pool_bytes -= sum(costs[position] for position in chosen)
+        self.written.append(WrittenSegment(identity, names.LARGE_SEGMENT_SIZE_BYTES))
+        self._sending.append(self._senders.submit(self._send_large, identity, writer))
+
+    def _next_buffer(self) -> SegmentWriter:
+        self._sending = [future for future in self._sending if not future.done()]
+        return self._buffers.get()
+
+    @staticmethod
+    def _announce(item: _Waiting, ref: BlockRef) -> None:
+        item.placed(ref)
+        if item.done is not None:
+            item.done()
+
+    def _place(self, block: PackedBlock) -> BlockRef:
+        cost = SegmentWriter.cost_bytes(block)
+        fitting = [segment for segment in self._tail if segment.writer.room_bytes >= cost]
+        if fitting:
+            return min(fitting, key=lambda segment: segment.writer.room_bytes).add(block)
+        return self._open_tail(self._tail_size(cost)).add(block)
+
+    def _tail_size(self, cost: int) -> int:
+        small = cost + SegmentWriter.fixed_bytes() <= self._small
+        return names.SMALL_SEGMENT_SIZE_BYTES if small else names.LARGE_SEGMENT_SIZE_BYTES
+
+    def _open_tail(self, size_bytes: int) -> _TailSegment:
+        segment = _TailSegment(size_bytes, self._sealer.overhead_bytes)
+        self._tail.append(segment)
+        self.written.append(segment.written)
+        return segment
+
+    def _send_large(self, identity: bytes, writer: SegmentWriter) -> None:
+        try:
+            out = self._outputs.get()
+            try:
+                self._send(identity, writer, out)
+            finally:
+                self._outputs.put(out)
+        finally:
+            writer.reset()
+            self._buffers.put(writer)
+
+    def _send_tail(self, tail: _TailSegment) -> None:
+        self._send(tail.written.identity, tail.writer, bytearray(tail.written.size_bytes))
+
+    def _send(self, identity: bytes, writer: SegmentWriter, out: bytearray) -> None:
+        if self._failure is not None:
+            return
+        try:
+            name = names.segment_name(identity)
+            self._sealer.seal_into(name, writer.finish(), out)
+            self._storage.put_new(name, out)
+        except BaseException as error:  # noqa: BLE001  # the calling thread raises it
+            self._failure = self._failure or error
