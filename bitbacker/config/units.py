@@ -18,9 +18,9 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])\s*")
 
 def duration_text(seconds: float) -> str:
     """In the largest unit that divides it: `7d`."""
-    for unit, factor in reversed(DURATION_UNITS.items()):
-        if seconds and seconds % factor == 0:
-            return f"{seconds / factor:g}{unit}"
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % DURATION_UNITS[unit] == 0:
+            return f"{seconds / DURATION_UNITS[unit]:g}{unit}"
     return f"{seconds:g}s"
 
 
