@@ -12,25 +12,27 @@ import pytest
 from tidy import doc_rules
 from tidy.doc_rules import Command
 from tidy.tree import ROOT, Text, texts
+from tidy.verdict import found_nothing
 
 DOCUMENTS = [file for file in texts() if file.path.endswith(".md")]
 
 
 def test_one_sentence_per_line() -> None:
-    found = [str(finding) for file in DOCUMENTS for finding in doc_rules.one_sentence_per_line(file)]
-    assert "\n".join(found) == ""
+    found_nothing(finding for file in DOCUMENTS for finding in doc_rules.one_sentence_per_line(file))
 
 
 def test_links_resolve() -> None:
-    found = [str(finding) for file in DOCUMENTS for finding in doc_rules.links_resolve(file, ROOT)]
-    assert "\n".join(found) == ""
+    found_nothing(finding for file in DOCUMENTS for finding in doc_rules.links_resolve(file, ROOT))
 
 
 def test_the_readme_shows_commands_that_exist() -> None:
     readme = next(file for file in DOCUMENTS if file.path == "README.md")
     shown = list(doc_rules.commands(readme))
     assert {command.words[0] for command in shown} >= {"make", "bitbacker"}
-    assert [command for command in shown if not exists(command)] == []
+    missing = (command for command in shown if not exists(command))
+    found_nothing(
+        readme.found(command.line, f"{' '.join(command.words)!r} does not exist") for command in missing
+    )
 
 
 def exists(command: Command) -> bool:
