@@ -18,7 +18,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, Event
+from functools import partial
+from threading import Barrier, Condition, Event
 from typing import ClassVar, TypeVar
 
 import pytest
@@ -83,34 +84,62 @@ def payload(size_bytes: int, seed: str = "") -> bytes:
 
 
 def in_threads(count: int, act: Callable[[int], T]) -> list[T]:
-    """What `act(0)`, `act(1)` and so on returned, each in its own thread, or the first error."""
+    """What `act(0)`, `act(1)` and so on returned, begun at once in a thread each, or the first error."""
+    start = Barrier(count, timeout=TIMEOUT_S)
+
+    def begin(thread: int) -> T:
+        start.wait()
+        return act(thread)
+
     with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(act, range(count)))
+        return list(pool.map(begin, range(count)))
 
 
 def put_all(transport: Transport, names: Sequence[str], data: bytes = b"x") -> None:
-    """Put `data` under each name, one after the other."""
-    for name in names:
-        transport.put(name, data)
+    """Put `data` under each name, from a few threads."""
+
+    def put(worker: int) -> None:
+        for name in names[worker::CONNECTIONS]:
+            transport.put(name, data)
+
+    in_threads(CONNECTIONS, put)
 
 
-def meanwhile(change: Callable[[], None], look: Callable[[], None], observers: int = 2) -> None:
-    """Run `change` once while observers `look` again and again, the last time behind its end."""
-    finished = Event()
-    start = Barrier(observers + 1, timeout=TIMEOUT_S)
+def spread_names(count: int) -> Sequence[str]:
+    """Names of segments as a repository has them: spread evenly, in no order."""
+    return [f"segments/{payload(16, f'name {number}').hex()}" for number in range(count)]
+
+
+def meanwhile(steps: Iterator[None], look: Callable[[], None], observers: int = 2) -> None:
+    """Take `steps` while observers `look` again and again, between any two steps and behind the last."""
+    condition = Condition()
+    looks = [0] * observers
+    over = Event()
+
+    def observe(observer: int) -> None:
+        while not over.is_set():
+            look()
+            with condition:
+                looks[observer] += 1
+                condition.notify_all()
+        look()
+
+    def looked_again(before: Sequence[int]) -> bool:
+        # The look under way may have begun before the step: the next one counts.
+        return over.is_set() or all(now >= then + 2 for now, then in zip(looks, before, strict=True))
+
+    def change() -> None:
+        for _ in steps:
+            with condition:
+                condition.wait_for(partial(looked_again, list(looks)), TIMEOUT_S)
 
     def act(thread: int) -> None:
-        start.wait()
-        if thread == 0:
-            try:
-                change()
-            finally:
-                finished.set()
-            return
-        last = False
-        while not last:
-            last = finished.is_set()
-            look()
+        try:
+            change() if thread == observers else observe(thread)
+        finally:
+            over.set()
+            with condition:
+                condition.notify_all()
 
     in_threads(observers + 1, act)
 
@@ -342,6 +371,11 @@ class TransportContract(Contract, kit=True):
         names = [segment(number) for number in range(8)]
         data = payload(4 * MIB)
 
+        def write() -> Iterator[None]:
+            for name in names:
+                transport.put(name, data)
+                yield
+
         def look() -> None:
             for row in other.list("segments/"):
                 assert row.size_bytes == len(data), "a listing shows an object that is not whole"
@@ -352,7 +386,7 @@ class TransportContract(Contract, kit=True):
                     return
                 assert got == data, "a reader got an object that is not whole"
 
-        meanwhile(lambda: put_all(transport, names, data), look)
+        meanwhile(write(), look)
         assert [row.name for row in other.list("segments/")] == names
 
     def test_a_replaced_object_is_the_old_or_the_new_one(
@@ -364,9 +398,10 @@ class TransportContract(Contract, kit=True):
         transport.put("keyslots", contents[0])
         seen = [0]
 
-        def replace() -> None:
+        def replace() -> Iterator[None]:
             for data in contents[1:]:
                 transport.put("keyslots", data, replace=True)
+                yield
 
         def look() -> None:
             got = other.get("keyslots")
@@ -375,7 +410,7 @@ class TransportContract(Contract, kit=True):
             assert now >= seen[-1], "a reader saw an older object again"
             seen.append(now)
 
-        meanwhile(replace, look, observers=1)
+        meanwhile(replace(), look, observers=1)
         assert other.get("keyslots") == contents[-1]
 
     # Listing.
@@ -397,21 +432,34 @@ class TransportContract(Contract, kit=True):
         assert list(transport.list("b/")) == rows[4:5]
 
     def test_a_long_listing_is_complete_and_ascends(self, connect: Connect) -> None:
-        # Names as they come in a repository: spread evenly, put in no order.
-        names = [f"segments/{hashlib.md5(b'%d' % n).hexdigest()}" for n in range(self.listing_length)]  # noqa: S324  # spreads names, secures nothing
+        names = spread_names(self.listing_length)
         connections = [connect() for _ in range(CONNECTIONS)]
 
         def fill(worker: int) -> None:
             for name in names[worker :: len(connections)]:
-                connections[worker].put(name, name.encode()[-(1 + int(name[-1], 16)) :])
+                connections[worker].put(name, bytes(int(name[-1], 16)))
 
         in_threads(len(connections), fill)
-        expected = [ObjectInfo(name, 1 + int(name[-1], 16)) for name in sorted(names)]
+        expected = [ObjectInfo(name, int(name[-1], 16)) for name in sorted(names)]
         for connection in connections[:2]:
             assert list(connection.list("segments/")) == expected
         assert list(connections[0].list("")) == expected
         for connection in connections:
             connection.close()
+
+    def test_a_deletion_during_a_long_listing_hides_nothing_else(
+        self, transport: Transport, other: Transport
+    ) -> None:
+        if transport.abilities.append_only:
+            return
+        names = sorted(spread_names(self.listing_length))
+        put_all(transport, names)
+        rows = other.list("segments/")
+        listed = [next(rows).name for _ in range(2)]
+        transport.delete(names[1::2])
+        listed += [row.name for row in rows]
+        assert listed == sorted(set(listed))
+        assert [name for name in listed if name in set(names[::2])] == names[::2]
 
     def test_listings_are_independent_and_may_be_left_early(self, transport: Transport) -> None:
         names = [head(number) for number in range(20)]
@@ -430,21 +478,23 @@ class TransportContract(Contract, kit=True):
     def test_what_stays_is_listed_while_others_come_and_go(
         self, transport: Transport, other: Transport
     ) -> None:
-        staying = [segment(number) for number in range(0, 200, 2)]
+        staying = [segment(number) for number in range(0, 100, 2)]
         put_all(transport, staying)
 
-        def come_and_go() -> None:
-            for number in range(1, 200, 2):
+        def come_and_go() -> Iterator[None]:
+            for number in range(1, 100, 2):
                 transport.put(segment(number), b"x")
+                yield
                 if not transport.abilities.append_only:
                     transport.delete([segment(number)])
+                    yield
 
         def look() -> None:
             listed = [row.name for row in other.list("segments/")]
             assert listed == sorted(set(listed))
             assert set(staying) <= set(listed), "an object that was never touched is not listed"
 
-        meanwhile(come_and_go, look)
+        meanwhile(come_and_go(), look)
 
     # Deleting.
 
