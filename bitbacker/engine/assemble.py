@@ -66,7 +66,11 @@ class Assembler:
         self._fingerprint = keys.fingerprint
 
     def fresh(
-        self, listing: Listing, contents: dict[int, Content], descriptions: Sequence[Description], order: Sequence[int]
+        self,
+        listing: Listing,
+        contents: dict[int, Content],
+        descriptions: Sequence[Description],
+        order: Sequence[int],
     ) -> Directory:
         """A directory of the entries in `order` that have contents; descriptions go with `order`."""
         prefix = listing.path + b"/" if listing.path else b""

@@ -40,8 +40,8 @@ class ChunkSink:
         self._submit = submit
         self._small_max = small_max_bytes
         self._size = max(BLOCK_TARGET_BYTES + small_max_bytes, chunk_max_bytes)
-        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        self._arena = memoryview(bytearray(self._size))
+        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        self._arena = self._next_arena()
         self._used = 0
         self._ids: list[bytes] = []
         self._sizes: list[int] = []
@@ -88,13 +88,13 @@ class ChunkSink:
         self.added_bytes += used
         self._arena = self._next_arena()
         block = RawBlock(
-            BlockKind.DATA, arena[:used], b"".join(ids), tuple(sizes), lambda: self._free.put(arena.obj)
+            BlockKind.DATA, arena[:used], b"".join(ids), tuple(sizes), lambda: self._free.put(arena)
         )
         self._submit(block)
 
     def _next_arena(self) -> memoryview:
         try:
-            return memoryview(self._free.get_nowait())
+            return self._free.get_nowait()
         except queue.Empty:
             return memoryview(bytearray(self._size))
 

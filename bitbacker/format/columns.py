@@ -58,8 +58,6 @@ def pick_entries(path: bytes, picks: Sequence[Pick]) -> Directory:
         bytes(pick.columns.directory.marks[pick.position] for pick in picks),
         np.array(counts, dtype=np.uint32),
         b"".join(pick.columns.chunk_ids(pick.position) for pick in picks),
-        tuple(
-            pick.columns.links[pick.position] for pick in picks if pick.position in pick.columns.links
-        ),
+        tuple(pick.columns.links[pick.position] for pick in picks if pick.position in pick.columns.links),
         extras,
     )

@@ -173,8 +173,7 @@ def _offsets(counts: npt.NDArray[np.uint32]) -> list[int]:
 
 def is_link(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows are symlinks."""
-    kinds: npt.NDArray[np.uint32] = rows["mode"] & 0o170000
-    return np.equal(kinds, stat.S_IFLNK)
+    return np.equal(rows["mode"] & 0o170000, stat.S_IFLNK)
 
 
 def page_of(directories: list[Directory], drops: npt.NDArray[np.uint64] | None = None) -> EntryPage:

@@ -135,5 +135,7 @@ def split(data: bytes) -> Parts:
     """The sealed parts of the object, without its checksum.  Raises `DamageError`."""
     if len(data) != KEYSLOTS_SIZE_BYTES:
         raise DamageError(f"the keyslots object has {len(data)} bytes instead of {KEYSLOTS_SIZE_BYTES}")
-    parts = [data[at : at + PART_SIZE_BYTES] for at in range(0, (SLOTS + 1) * PART_SIZE_BYTES, PART_SIZE_BYTES)]
+    parts = [
+        data[at : at + PART_SIZE_BYTES] for at in range(0, (SLOTS + 1) * PART_SIZE_BYTES, PART_SIZE_BYTES)
+    ]
     return Parts(tuple(parts[:SLOTS]), parts[SLOTS])

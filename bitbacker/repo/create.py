@@ -71,7 +71,9 @@ def _begun_content(storage: Storage, unlocker: Unlocker) -> SlotContent | None:
     try:
         return unlock(data, unlocker)
     except WrongPassword as error:
-        raise RepositoryPresent("somebody has begun to make a repository here with another password") from error
+        raise RepositoryPresent(
+            "somebody has begun to make a repository here with another password"
+        ) from error
 
 
 def _put_keyslots(storage: Storage, data: bytes) -> None:

@@ -63,7 +63,9 @@ class Pin:
         if found == number and seen.hash.hex() != digest:
             raise RollbackDetected(f"head {number} is not the one that this machine has seen")
         if found == number + 1 and number and seen.head.previous_hash.hex() != digest:
-            raise RollbackDetected(f"head {found} does not follow the head {number} that this machine has seen")
+            raise RollbackDetected(
+                f"head {found} does not follow the head {number} that this machine has seen"
+            )
 
 
 class Heads:

@@ -148,6 +148,4 @@ def _read_table(reader: TableReader, ref: TableRef) -> IndexTable:
 def pages_of(ids: Ids, locations: npt.NDArray[np.void]) -> list[IndexPage]:
     """Cut sorted records into pages."""
     step = index_format.PAGE_RECORDS_MAX
-    return [
-        IndexPage(ids[at : at + step], locations[at : at + step]) for at in range(0, len(ids), step)
-    ]
+    return [IndexPage(ids[at : at + step], locations[at : at + step]) for at in range(0, len(ids), step)]

@@ -98,5 +98,3 @@ def ids_of(table: IndexTable) -> Ids:
     ids = np.empty(len(table.high), dtype=[("high", ">u8"), ("low", ">u8")])
     ids["high"], ids["low"] = table.high, table.low
     return ids
-
-

@@ -18,6 +18,7 @@ from bitbacker.format.entries import Directory, EntryPage, directory_key, page_o
 from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
 from bitbacker.repo.index import IndexTable, keep_table, pages_of
 from bitbacker.repo.known import PlacedChunks, ids_of
+from bitbacker.repo.storage import DiscardingStorage
 from bitbacker.repo.write import RawBlock, SegmentStore, WrittenSegment
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class Written:
 class Session:
     """Stores blocks and tables; nothing counts before its `Written` is committed."""
 
-    def __init__(self, repository: Repository, compression_level: int) -> None:
-        self._repository = repository
+    def __init__(self, repository: Repository, compression_level: int, *, dry_run: bool = False) -> None:
+        """With `dry_run` everything is done but the storing."""
         self._cache = repository.cache
-        self.store = SegmentStore(repository.storage, repository.segment_sealer, compression_level)
+        self.tables = repository.tables
+        storage = DiscardingStorage(repository.storage.transport) if dry_run else repository.storage
+        self.store = SegmentStore(storage, repository.segment_sealer, compression_level)
         self.chunks = PlacedChunks()
 
     def __enter__(self) -> Session:
@@ -81,7 +84,9 @@ class Session:
         keep_table(self._cache, ref, table)
         return ref
 
-    def write_catalog(self, records: Sequence[CatalogRecord], born: int) -> tuple[TableRef, list[SegmentRecord]]:
+    def write_catalog(
+        self, records: Sequence[CatalogRecord], born: int
+    ) -> tuple[TableRef, list[SegmentRecord]]:
         """Place a catalog table with these records and one for each segment of this session.
 
         Room is reserved first, so that no segment is opened behind the record that would name it.
@@ -191,7 +196,7 @@ class EntryWriter:
             for place, key, records in zip(self._places, self._keys, self._records, strict=True)
         )
         ref = self._session.root(TableRoot(BlockKind.ENTRIES, pages))
-        self._session._repository.tables.keep_entries(ref, tuple(self._keys), self._cached)
+        self._session.tables.keep_entries(ref, tuple(self._keys), self._cached)
         return ref
 
 

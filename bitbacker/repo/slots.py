@@ -119,7 +119,9 @@ def remove_key(storage: Storage, unlocker: Unlocker, number: int) -> None:
     if not 0 <= number < SLOTS or opened.infos[number].kind is SlotKind.UNUSED:
         raise KeyRefused(f"there is no key {number}", hint="bitbacker key list shows the keys")
     if number == opened.number:
-        raise KeyRefused(f"key {number} is the one that is used now", hint="open with another key to remove it")
+        raise KeyRefused(
+            f"key {number} is the one that is used now", hint="open with another key to remove it"
+        )
     level = slots.cost_level(opened.parts.slots[opened.number][: slots.SALT_SIZE_BYTES])
     slot = slots.unused_slot(PART_SIZE_BYTES, level)
     _replace(storage, opened, number, slot, SlotInfo(SlotKind.UNUSED))

@@ -88,3 +88,16 @@ class Storage:
 
 def _closing(items: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
     yield from items
+
+
+class DiscardingStorage(Storage):
+    """For dry runs: reads as usual, and drops what is put."""
+
+    def put_new(self, name: str, data: Buffer) -> None:
+        """Nothing is stored."""
+
+    def replace(self, name: str, data: Buffer) -> None:
+        """Nothing is stored."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Nothing is removed."""

@@ -67,7 +67,9 @@ class TableReader:
             return _from_cache(tuple(cached))
         root = self.root(ref, BlockKind.ENTRIES)
         blobs = [
-            entries.encode_page(entries.decode_page(self._segments.block(page.block, BlockKind.ENTRIES)), planes=False)
+            entries.encode_page(
+                entries.decode_page(self._segments.block(page.block, BlockKind.ENTRIES)), planes=False
+            )
             for page in root.pages
         ]
         keys = tuple(page.first_key for page in root.pages)

@@ -96,7 +96,9 @@ class SnapshotTree:
         self._drops = _drops_of(self._tables)
 
     def __iter__(self) -> Iterator[TreeDirectory]:
-        return self._grouped([self._parts(number, 0, table.pages) for number, table in enumerate(self._tables)])
+        return self._grouped(
+            [self._parts(number, 0, table.pages) for number, table in enumerate(self._tables)]
+        )
 
     def directories(self, below: Sequence[bytes] = ()) -> Iterator[Directory]:
         """Directories with their columns; with `below`, those on the way to these paths or inside them."""
@@ -132,7 +134,7 @@ class SnapshotTree:
                 yield Part(number, page, index, dropped)
 
     @staticmethod
-    def _grouped(streams: list[Iterator[Part]]) -> Iterator[TreeDirectory]:
+    def _grouped(streams: Sequence[Iterator[Part]]) -> Iterator[TreeDirectory]:
         merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda part: part.key)
         for key, parts in groupby(merged, key=lambda part: part.key):
             every = tuple(parts)

@@ -1,0 +1,87 @@
+"""Counting what a session saw, in batches of rows."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import stat
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from bitbacker.format.catalog import Owner
+from bitbacker.format.rows import ROW_SIZE_BYTES, as_rows
+
+_BATCH_BYTES = 64 * 1024 * ROW_SIZE_BYTES
+
+
+class Tally:
+    """Numbers of files, directories and others, bytes of files, and who owns them."""
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._files = self._directories = self._others = self._size_bytes = 0
+        self._users: set[int] = set()
+        self._groups: set[int] = set()
+
+    def add(self, rows: bytes) -> None:
+        """The rows of one directory."""
+        self._waiting.append(rows)
+        self._waiting_bytes += len(rows)
+        if self._waiting_bytes > _BATCH_BYTES:
+            self._count()
+
+    def _count(self) -> None:
+        rows = as_rows(b"".join(self._waiting))
+        self._waiting, self._waiting_bytes = [], 0
+        kinds = rows["mode"] & 0o170000
+        regular = kinds == stat.S_IFREG
+        files, directories = int(regular.sum()), int((kinds == stat.S_IFDIR).sum())
+        self._files += files
+        self._directories += directories
+        self._others += len(rows) - files - directories
+        self._size_bytes += int(rows["size_bytes"][regular].sum())
+        self._users.update(np.unique(rows["uid"]).tolist())
+        self._groups.update(np.unique(rows["gid"]).tolist())
+
+    @property
+    def files(self) -> int:
+        self._count()
+        return self._files
+
+    @property
+    def directories(self) -> int:
+        self._count()
+        return self._directories
+
+    @property
+    def others(self) -> int:
+        self._count()
+        return self._others
+
+    @property
+    def size_bytes(self) -> int:
+        self._count()
+        return self._size_bytes
+
+    def users(self) -> tuple[Owner, ...]:
+        """Owners by number and name, as this machine knows them."""
+        self._count()
+        return _named(self._users, lambda number: pwd.getpwuid(number).pw_name)
+
+    def groups(self) -> tuple[Owner, ...]:
+        """Groups by number and name, as this machine knows them."""
+        self._count()
+        return _named(self._groups, lambda number: grp.getgrgid(number).gr_name)
+
+
+def _named(numbers: Iterable[int], lookup: Callable[[int], str]) -> tuple[Owner, ...]:
+    owners: list[Owner] = []
+    for number in sorted(numbers):
+        try:
+            owners.append(Owner(number, lookup(number)))
+        except KeyError:
+            # A number without a name is restored as a number.
+            continue
+    return tuple(owners)
