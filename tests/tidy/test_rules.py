@@ -30,6 +30,10 @@ def test_nothing_names_this_machine() -> None:
     found_nothing(tree_rules.nothing_names_this_machine(texts()))
 
 
+def test_shell_scripts_are_strict() -> None:
+    found_nothing(tree_rules.shell_scripts_are_strict(texts()))
+
+
 def test_test_modules_have_unique_names() -> None:
     found_nothing(tree_rules.test_modules_have_unique_names(modules()))
 
@@ -143,6 +147,12 @@ def test_a_name_of_this_machine_is_found(name: str) -> None:
     """The stars keep this file clean itself."""
     planted = Text("README.md", "see " + name.replace("*", ""))
     assert [*tree_rules.nothing_names_this_machine([planted])] != []
+
+
+@pytest.mark.parametrize("body", ["echo", "set -euo pipefail\nif true; then\n"])
+def test_a_careless_shell_script_is_found(body: str) -> None:
+    planted = Text("contrib/x", f"#!/usr/bin/env bash\n{body}\n")
+    assert [*tree_rules.shell_scripts_are_strict([planted])] != []
 
 
 def test_a_second_test_module_of_one_name_is_found() -> None:

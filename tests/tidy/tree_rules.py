@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -30,6 +31,18 @@ def nothing_names_this_machine(files: Iterable[Text]) -> Iterator[Finding]:
         for number, line in enumerate(file.lines, 1):
             if match := pattern.search(line):
                 yield file.found(number, f"names {match[0]!r}")
+
+
+def shell_scripts_are_strict(files: Iterable[Text]) -> Iterator[Finding]:
+    """A script of bash stops at the first failure, and bash can read it."""
+    for file in files:
+        if not file.text.startswith("#!/usr/bin/env bash\n"):
+            continue
+        if "\nset -euo pipefail\n" not in file.text:
+            yield file.found(1, "does not say: set -euo pipefail")
+        read = subprocess.run(["bash", "-n"], input=file.text, check=False, capture_output=True, text=True)
+        if read.returncode != 0:
+            yield file.found(1, read.stderr.strip())
 
 
 def test_modules_have_unique_names(modules: Iterable[Module]) -> Iterator[Finding]:
