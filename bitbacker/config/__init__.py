@@ -7,7 +7,7 @@ from what the user said to an open repository.  This is the only floor that read
 
 from __future__ import annotations
 
-from bitbacker.config.convert import make_config
+from bitbacker.config.convert import SchemaField, make_config, schema_fields
 from bitbacker.config.given import password_from_outside
 from bitbacker.config.places import cache_directory, find_config, state_directory
 from bitbacker.config.read import no_config, read_config
@@ -34,6 +34,7 @@ __all__ = [
     "Remote",
     "RepositorySpec",
     "RetentionSpec",
+    "SchemaField",
     "SecretSource",
     "Shown",
     "SourceSpec",
@@ -48,6 +49,7 @@ __all__ = [
     "password_source",
     "read_config",
     "resolve",
+    "schema_fields",
     "show",
     "shown_url",
     "state_directory",

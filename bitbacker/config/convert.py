@@ -116,6 +116,11 @@ class _Conversion:
     secrets: ResolveSecret
 
     def value(self) -> Any:
+        hints = _alternatives(self.field.hint)
+        if Secret in hints or SecretSource in hints:
+            # Asked first, so that no variable holds what somebody may have written out.
+            source = source_in_table(self.table, self.field.key)
+            return self.secrets(source) if Secret in hints else source
         return self._converted(self.table[self.field.key], self.field.hint, ())
 
     def _converted(self, value: Any, hint: Any, below: tuple[int, ...]) -> Any:
@@ -131,9 +136,6 @@ class _Conversion:
             return self._array(value, hint, below)
         if get_origin(hint) is Literal:
             return self._word(value, get_args(hint), below)
-        if hint in (Secret, SecretSource):
-            source = source_in_table(self.table, self.field.key)
-            return source if hint is SecretSource else self.secrets(source)
         if dataclasses.is_dataclass(hint):
             return self._subtable(value, cast("type[Any]", hint))
         return self._scalar(value, hint, below)
