@@ -12,6 +12,7 @@ import sys
 import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
+from typing import TypeGuard
 
 from tidy.tree import Finding, Module
 
@@ -189,12 +190,18 @@ def _functions(tree: ast.AST) -> Iterator[Function]:
 
 
 def _imports(module: Module) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of every absolute import; `from a import b` counts as `a.b`."""
+    """Line and dotted name of every absolute import, by name too; `from a import b` counts as `a.b`."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and _dotted(node.func).endswith(("import_module", "__import__")):
+            yield from ((node.lineno, arg.value) for arg in node.args[:1] if _is_text(arg))
+
+
+def _is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _uses(module: Module, taken: set[str], owner: str) -> Iterator[Finding]:
