@@ -12,7 +12,6 @@ import sys
 import tokenize
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import TypeGuard
 
 from tidy.tree import Finding, Module
 
@@ -197,11 +196,9 @@ def _imports(module: Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Call) and _dotted(node.func).endswith(("import_module", "__import__")):
-            yield from ((node.lineno, arg.value) for arg in node.args[:1] if _is_text(arg))
-
-
-def _is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+            yield from (
+                (node.lineno, str(arg.value)) for arg in node.args[:1] if isinstance(arg, ast.Constant)
+            )
 
 
 def _uses(module: Module, taken: set[str], owner: str) -> Iterator[Finding]:
