@@ -81,7 +81,7 @@ def global_options(
     """What Typer makes the options from; they go to the context (see `lazy.take_globals`), not here."""
 
 
-Snapshot = Annotated[
+SnapshotName = Annotated[
     str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, 'latest', or 'latest~N'.")
 ]
 Hosts = Annotated[

@@ -1,0 +1,171 @@
+"""From what the user said to an open repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from bitbacker.app.making import HostMaker, choice_of
+from bitbacker.config import (
+    Config,
+    Remote,
+    SecretSource,
+    SourceSpec,
+    cache_directory,
+    choose_remote,
+    find_config,
+    make_config,
+    no_config,
+    password_from_outside,
+    password_source,
+    read_config,
+    resolve,
+    shown_url,
+    state_directory,
+)
+from bitbacker.crypto.slots import Unlocker
+from bitbacker.errors import RepositoryMissing, UsageError
+from bitbacker.host import Host, Kind
+from bitbacker.repo.create import create
+from bitbacker.repo.open import Repository, open_repository
+from bitbacker.repo.settings import LocalPaths, RepositoryOptions
+from bitbacker.spi import Source, Transport
+
+Prompt = Callable[[str], str]
+"""Asks for a password; called with what it is for, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the user says which repository is meant and how it opens; all of it may be empty."""
+
+    config: str = ""
+    remote: str = ""
+    password_file: str = ""
+    password_command: str = ""
+    use_cache: bool = True
+
+
+class Wiring:
+    """Makes the parts that the configuration and the command line name.
+
+    `prompt` is None where nobody can be asked.
+    """
+
+    def __init__(self, access: Access, prompt: Prompt | None = None) -> None:
+        path = find_config(access.config)
+        self.config: Config = read_config(path) if path else no_config()
+        self.host = Host(self.config.plugins)
+        self._access = access
+        self._prompt = prompt
+
+    @cached_property
+    def remote(self) -> Remote:
+        """The one remote that the command works on.  Raises `UsageError`."""
+        return choose_remote(self.config, self._access.remote)
+
+    @property
+    def paths(self) -> LocalPaths:
+        """Where this machine keeps its part."""
+        return LocalPaths(cache_directory(), state_directory())
+
+    def transport(self, remote: Remote) -> Transport:
+        """The transport of a remote, which has not touched the storage yet.
+
+        Raises `PluginError`, `ConfigError`, `SecretError`.
+        """
+        offered = self.host.transport(urlsplit(remote.url).scheme)
+        return offered(remote.url, make_config(offered.Config, remote.options))
+
+    def unlocker(self, remote: Remote) -> Unlocker:
+        """The password of a remote.  Raises `SecretError`, `UsageError`."""
+        return Unlocker(resolve(self._password(remote), self._prompt).reveal())
+
+    def new_unlocker(self, remote: Remote) -> Unlocker:
+        """A password that is being chosen: one that is typed in is typed in twice."""
+        source = self._password(remote)
+        if source.way == "prompt":
+            return self.typed_twice(source.purpose)
+        return Unlocker(resolve(source, self._prompt).reveal())
+
+    def typed_twice(self, purpose: str) -> Unlocker:
+        """A new password from the terminal.  Raises `SecretError`, `UsageError`."""
+        first = resolve(SecretSource("prompt", (), f"new {purpose}"), self._prompt).reveal()
+        again = resolve(SecretSource("prompt", (), f"new {purpose} again"), self._prompt).reveal()
+        if first != again:
+            raise UsageError("the two passwords differ", hint="try again")
+        return Unlocker(first)
+
+    def source(self, spec: SourceSpec) -> Source:
+        """The source of a table of the configuration.  Raises `PluginError`, `ConfigError`."""
+        offered = self.host.source(spec.plugin.name)
+        return offered(make_config(offered.Config, spec.plugin.options))
+
+    def named_source(self, name: str) -> SourceSpec:
+        """The table of this name.  Raises `UsageError`."""
+        for spec in self.config.sources:
+            if spec.name == name:
+                return spec
+        names = ", ".join(spec.name for spec in self.config.sources)
+        hint = f"the configuration has: {names}" if names else "the configuration has no sources"
+        raise UsageError(f"no source is called {name!r}", hint=hint)
+
+    def options(self) -> RepositoryOptions:
+        """What a new repository is made with."""
+        wanted = self.config.repository
+        return RepositoryOptions(
+            choice_of(self.host, Kind.CIPHER, wanted.cipher),
+            choice_of(self.host, Kind.CHUNKER, wanted.chunker),
+        )
+
+    def create(self, remote: Remote, label: str = "") -> Connection:
+        """Make a repository.  Raises `RepositoryPresent`, `StorageError`, `PluginError`."""
+        transport = self.transport(remote)
+        maker, unlocker = HostMaker(self.host), self.new_unlocker(remote)
+        repository = create(transport, unlocker, self.options(), maker, self.paths, label=label)
+        return Connection(self, remote, repository, unlocker)
+
+    def open(self, remote: Remote) -> Connection:
+        """Open a repository.  Raises as `open_repository` does."""
+        transport = self.transport(remote)
+        unlocker = self.unlocker(remote)
+        use_cache = self._access.use_cache
+        try:
+            repository = open_repository(
+                transport, unlocker, HostMaker(self.host), self.paths, use_cache=use_cache
+            )
+        except RepositoryMissing as error:
+            raise RepositoryMissing(f"there is no repository at {shown_url(remote.url)}") from error
+        return Connection(self, remote, repository, unlocker)
+
+    def _password(self, remote: Remote) -> SecretSource:
+        outside = password_from_outside(self._access.password_file, self._access.password_command)
+        return password_source(remote, outside)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open repository and how it came to be; `unlocker` is the secret that opened it."""
+
+    wiring: Wiring
+    remote: Remote
+    repository: Repository
+    unlocker: Unlocker
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        self.repository.close()
+
+
+@contextmanager
+def connected(access: Access, prompt: Prompt | None = None) -> Iterator[Connection]:
+    """The repository that the user means, open."""
+    wiring = Wiring(access, prompt)
+    connection = wiring.open(wiring.remote)
+    try:
+        yield connection
+    finally:
+        connection.close()

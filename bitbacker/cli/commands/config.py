@@ -1,0 +1,42 @@
+"""`bitbacker config`."""
+
+from __future__ import annotations
+
+import typer
+
+from bitbacker.app.configuration import check_config, show_config
+from bitbacker.cli.asking import access_of
+from bitbacker.cli.output import Output
+
+
+def check(ctx: typer.Context) -> None:
+    """Read the configuration, load every plugin that it names, and check what it says to each.
+
+    No secret is fetched, and neither sources nor remotes are touched.
+
+    Examples:
+      bitbacker config check
+      bitbacker --config bitbacker.toml config check --json
+    """
+    out = Output(ctx.obj)
+    parts = check_config(access_of(ctx.obj))
+    rows = [[part.table, part.plugin.kind.value, part.plugin.name, str(part.plugin)] for part in parts]
+    out.table(["TABLE", "KIND", "PLUGIN", "FROM"], rows)
+    out.detail("the configuration is in order")
+    for part in parts:
+        out.record("part", table=part.table, kind=part.plugin.kind.value, plugin=part.plugin.name)
+    out.record("summary", parts=len(parts))
+
+
+def show(ctx: typer.Context) -> None:
+    """Show every value that holds and where it comes from; secrets are stars.
+
+    Examples:
+      bitbacker config show
+      bitbacker --config bitbacker.toml config show --json
+    """
+    out = Output(ctx.obj)
+    values = show_config(access_of(ctx.obj))
+    out.table(["KEY", "VALUE", "FROM"], [[shown.key, shown.value, shown.origin] for shown in values])
+    for shown in values:
+        out.record("value", key=shown.key, value=shown.value, origin=shown.origin)
