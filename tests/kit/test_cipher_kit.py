@@ -1,0 +1,30 @@
+"""The conformance suite of ciphers notices a broken one: no test of it can always pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitbacker.testing.contract import contract_tests
+from kit import broken_ciphers
+from kit.control_run import Suite, failed_tests, suites_of
+
+SUITES = [suite for suite in suites_of(broken_ciphers) if suite.breaks]
+
+
+@pytest.fixture(scope="module")
+def failed() -> dict[str, set[str]]:
+    return failed_tests(broken_ciphers)
+
+
+def test_a_sound_cipher_passes(failed: dict[str, set[str]]) -> None:
+    assert failed.get("TestSound", set()) == set()
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.__name__)
+def test_a_broken_cipher_is_noticed(suite: Suite, failed: dict[str, set[str]]) -> None:
+    assert failed[suite.__name__] == set(suite.breaks)
+
+
+def test_every_test_of_the_suite_notices_something() -> None:
+    noticing = {name for suite in SUITES for name in suite.breaks}
+    assert set(contract_tests(broken_ciphers.TestSound)) - noticing == set()
