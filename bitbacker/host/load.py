@@ -178,7 +178,9 @@ def _registered(manager: pluggy.PluginManager, module: object, called: str) -> N
         manager.register(module)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        manager.unregister(module)
+        # Some versions of pluggy have registered it by now, some have not.
+        if manager.is_registered(module):
+            manager.unregister(module)
         reason = " ".join(str(error).split())
         raise PluginError(
             f"{called} is wrong: {reason}", hint="the hooks are in bitbacker/spi/hookspecs.py"
