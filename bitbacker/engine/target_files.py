@@ -92,7 +92,7 @@ class PendingFiles:
             with suppress(OSError):
                 remove_quietly(self._target.directories.descriptor(begun.directory), begun.temporary)
 
-    def abandon_all(self) -> None:
+    def close(self) -> None:
         """Remove all that is not whole."""
         for number in list(self._begun):
             self.abandon(number)
