@@ -1,0 +1,116 @@
+"""Every value with its origin, and no secret among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bitbacker.config import Shown, no_config, password_from_outside, show
+from bitbacker.config.read import config_of
+from bitbacker.config.table import parse_toml
+from bitbacker.spi import Secret, secret
+
+TEXT = """\
+plugins = ["./a.py"]
+[remotes.offsite]
+url = "sftp://me:hunter2@host/srv"
+password = { command = ["echo", "hunter2"] }
+login = { env = "LOGIN" }
+[repository]
+chunker = { name = "fixed", size_bytes = 7 }
+[sources.home]
+paths = ["/a", "/b"]
+api_token = "hunter2"
+[sources.home.retention]
+keep_last = 3
+[retention]
+keep_daily = 7
+[check]
+every = "1d"
+[notifiers."m.ail"]
+plugin = "mail"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MailConfig:
+    to: str
+    port: int = 25
+    timeout_s: float = 90.0
+    login: Secret | None = secret()  # noqa: RUF009  # it makes a field
+
+
+def shown(text: str = TEXT) -> dict[str, Shown]:
+    config = config_of(parse_toml(text, "b.toml"))
+    rows = list(show(config, schemas={'[notifiers."m.ail"]': MailConfig}))
+    assert len({row.key for row in rows}) == len(rows)
+    return {row.key: row for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "origin"),
+    [
+        ("plugins", '["./a.py"]', "b.toml:1"),
+        ("remotes.offsite.url", '"sftp://me:***@host/srv"', "b.toml:3"),
+        ("remotes.offsite.password", "***", "b.toml:4"),
+        ("remotes.offsite.login", "***", "b.toml:5"),
+        ("remotes.offsite.create", "false", "default"),
+        ("repository.cipher", '"aes-256-gcm"', "default"),
+        ("repository.chunker.name", '"fixed"', "b.toml:7"),
+        ("repository.chunker.size_bytes", "7", "b.toml:7"),
+        ("repository.compression_level", "3", "default"),
+        ("sources.home.paths", '["/a", "/b"]', "b.toml:9"),
+        ("sources.home.api_token", "***", "b.toml:10"),
+        ("sources.home.plugin", '"files"', "default"),
+        ("sources.home.retention.keep_last", "3", "b.toml:12"),
+        ("retention.keep_daily", "7", "b.toml:14"),
+        ("retention.prune", "true", "default"),
+        ("check.every", '"1d"', "b.toml:16"),
+        ("check.read_data_every", '"never"', "default"),
+        ('notifiers."m.ail".plugin', '"mail"', "b.toml:18"),
+        ('notifiers."m.ail".port', "25", "default"),
+        ('notifiers."m.ail".timeout_s', '"90s"', "default"),
+    ],
+)
+def test_a_value_has_its_origin(key: str, value: str, origin: str) -> None:
+    assert shown()[key] == Shown(key, value, origin)
+
+
+def test_no_secret_is_shown() -> None:
+    assert [row for row in shown().values() if "hunter2" in row.value] == []
+    assert "hunter2" in TEXT
+
+
+def test_without_a_file_the_defaults_are_shown() -> None:
+    rows = {row.key: row.origin for row in show(no_config())}
+    assert set(rows.values()) == {"default"}
+    assert {"check.every", "repository.cipher", "repository.chunker", "cache_dir", "state_dir"} <= set(rows)
+
+
+def test_options_and_variables_are_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(parse_toml("", "b.toml"))
+    monkeypatch.setenv("BITBACKER_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("BITBACKER_REMOTE", "disk")
+    monkeypatch.setenv("BITBACKER_CONFIG", "b.toml")
+    monkeypatch.setenv("BITBACKER_PASSWORD", "hunter2")
+    rows = list(show(config, password=password_from_outside()))
+    assert rows[:4] == [
+        Shown("config", '"b.toml"', "environment BITBACKER_CONFIG"),
+        Shown("remote", '"disk"', "environment BITBACKER_REMOTE"),
+        Shown("password", "***", "environment BITBACKER_PASSWORD"),
+        Shown("cache_dir", f'"{tmp_path}"', "environment BITBACKER_CACHE_DIR"),
+    ]
+
+
+def test_the_command_line_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of(parse_toml("", "b.toml"))
+    monkeypatch.setenv("BITBACKER_REMOTE", "disk")
+    password = password_from_outside(password_file="secret")
+    rows = list(show(config, config_option="b.toml", remote_option="/srv", password=password))
+    assert rows[:3] == [
+        Shown("config", '"b.toml"', "command line"),
+        Shown("remote", '"/srv"', "command line"),
+        Shown("password", "***", "command line"),
+    ]
