@@ -308,4 +308,4 @@ class TestWithATestRemovedLater(Broken):
     breaks = ("test_every_test_of_the_contract_is_run",)
 
 
-TestWithATestRemovedLater.test_buffers_are_not_kept = None  # type: ignore[assignment,method-assign]  # the fault
+TestWithATestRemovedLater.test_buffers_are_not_kept = None  # type: ignore[assignment,method-assign]  # a fault

@@ -28,3 +28,10 @@ def test_a_broken_cipher_is_noticed(suite: Suite, failed: dict[str, set[str]]) -
 def test_every_test_of_the_suite_notices_something() -> None:
     noticing = {name for suite in SUITES for name in suite.breaks}
     assert set(contract_tests(broken_ciphers.TestSound)) - noticing == set()
+
+
+def test_a_failure_says_what_was_found() -> None:
+    cipher = broken_ciphers.WithAShortTag()
+    suite = broken_ciphers.TestWithAShortTag()
+    with pytest.raises(AssertionError, match="8 >= 16"):
+        suite.test_key_and_tag_have_sound_sizes(cipher)

@@ -109,7 +109,7 @@ def test_random_data_comes_to_the_average_size(rng: random.Random, config: GearC
 
 
 def test_the_defaults_come_to_their_average_size(rng: random.Random) -> None:
-    data = rng.randbytes(128 << 20)
+    data = rng.randbytes(64 << 20)
     mean = len(data) / len(gear(GearConfig()).cut(data, final=True))
     assert mean == pytest.approx(512 << 10, rel=0.15)
 
