@@ -31,15 +31,24 @@ SPAN_HOURS = 24 * 366 * 4
 
 
 def histories(*, ahead_hours: int = 48) -> st.SearchStrategy[list[SnapshotInfo]]:
-    """Up to 60 snapshots of one host and source, of the last years and `ahead_hours` of the future."""
+    """Up to 30 snapshots of one host and source, of the last years and `ahead_hours` of the future."""
     ages = st.one_of(st.integers(-ahead_hours, 24 * 14), st.integers(-ahead_hours, SPAN_HOURS))
     one = st.tuples(ages, st.lists(st.sampled_from(["a", "b", "c"]), max_size=2, unique=True), _rarely())
-    return st.lists(one, max_size=60).map(
+    return st.lists(one, max_size=30).map(
         lambda rows: [
             _snapshot(number, age_hours, tags, partial=partial)
             for number, (age_hours, tags, partial) in enumerate(rows)
         ]
     )
+
+
+def _snapshot(number: int, age_hours: int, tags: Sequence[str], *, partial: bool) -> SnapshotInfo:
+    time_ns = NOW_NS - age_hours * HOUR_NS
+    return SnapshotInfo(f"{number:032x}", time_ns, "host", "home", tuple(tags), partial)
+
+
+def _rarely() -> st.SearchStrategy[bool]:
+    return st.integers(0, 7).map(lambda number: number == 0)
 
 
 class RetentionContract(Contract, kit=True):
@@ -111,15 +120,6 @@ class RetentionContract(Contract, kit=True):
         history = [_snapshot(number, number * 7, [], partial=False) for number in range(20)]
         with _no_clock():
             policy.judge(history, NOW_NS)
-
-
-def _snapshot(number: int, age_hours: int, tags: Sequence[str], *, partial: bool) -> SnapshotInfo:
-    time_ns = NOW_NS - age_hours * HOUR_NS
-    return SnapshotInfo(f"{number:032x}", time_ns, "host", "home", tuple(tags), partial)
-
-
-def _rarely() -> st.SearchStrategy[bool]:
-    return st.integers(0, 7).map(lambda number: number == 0)
 
 
 def _by_id(verdicts: Sequence[Verdict]) -> dict[str, Verdict]:
