@@ -25,10 +25,10 @@ SPEED_WINDOW_S = 10.0
 
 
 @contextmanager
-def live_observer() -> Iterator[LiveObserver]:
+def live_observer(noun: str) -> Iterator[LiveObserver]:
     """A display that vanishes when the work is done."""
     console = Console(stderr=True, highlight=False)
-    observer = LiveObserver(console)
+    observer = LiveObserver(console, noun)
     with Live(observer, console=console, refresh_per_second=UPDATES_PER_S, transient=True):
         yield observer
 
@@ -36,8 +36,9 @@ def live_observer() -> Iterator[LiveObserver]:
 class LiveObserver:
     """What Rich draws."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, noun: str = "files") -> None:
         self._console = console
+        self._noun = noun
         self._started = time.monotonic()
         self._progress = Progress()
         self._expected_bytes = 0
@@ -73,9 +74,9 @@ class LiveObserver:
         total = self._expected_bytes
         if total and done.bytes <= total:
             parts.append(f"{100 * done.bytes / total:.1f}%")
-            parts.append(f"{done.files} files, {size(done.bytes)} of about {size(total)}")
+            parts.append(f"{done.files} {self._noun}, {size(done.bytes)} of about {size(total)}")
         else:
-            parts.append(f"{done.files} files, {size(done.bytes)}")
+            parts.append(f"{done.files} {self._noun}, {size(done.bytes)}")
         parts.append(f"{size(round(speed))}/s")
         if total > done.bytes and speed > 0:
             parts.append(f"about {duration((total - done.bytes) / speed)} left")

@@ -17,8 +17,8 @@ STATUS_INTERVAL_S = 1.0
 
 
 @contextmanager
-def observing(chosen: Globals) -> Iterator[Observer]:
-    """An observer that fits the terminal and the options."""
+def observing(chosen: Globals, noun: str = "files") -> Iterator[Observer]:
+    """An observer that fits the terminal and the options; `noun` is what it counts."""
     if chosen.json:
         yield JsonObserver(Output(chosen), status=not chosen.quiet)
     elif chosen.quiet or not sys.stderr.isatty():
@@ -27,7 +27,7 @@ def observing(chosen: Globals) -> Iterator[Observer]:
         # Rich is slow to load, and most runs have no terminal.
         from bitbacker.cli.live import live_observer
 
-        with live_observer() as observer:
+        with live_observer(noun) as observer:
             yield observer
 
 

@@ -30,7 +30,11 @@ WORDS = (
     Word("ls", "List the files of a snapshot.", "bitbacker.cli.commands.ls:ls"),
     Word("restore", "Write files of a snapshot into a directory.", "bitbacker.cli.commands.restore:restore"),
     Word("dump", "Write one file of a snapshot to standard output.", "bitbacker.cli.commands.dump:dump"),
-    Word("forget", "Remove snapshots, by name or by a policy.", "bitbacker.cli.commands.forget:forget"),
+    Word(
+        "forget",
+        "Remove snapshots by name or by rules.",
+        "bitbacker.cli.commands.forget:forget",
+    ),
     Word("prune", "Free the space that no snapshot needs.", "bitbacker.cli.commands.prune:prune"),
     Word("check", "Prove that the repository is whole.", "bitbacker.cli.commands.check:check"),
     Word("stats", "Show how big the repository is.", "bitbacker.cli.commands.stats:stats"),
@@ -38,7 +42,11 @@ WORDS = (
         "key",
         "Manage passwords and recovery codes.",
         words=(
-            Word("add", "Add a password or a recovery code.", "bitbacker.cli.commands.key:add"),
+            Word(
+                "add",
+                "Add a password or a recovery code.",
+                "bitbacker.cli.commands.key:add",
+            ),
             Word("list", "List passwords and recovery codes.", "bitbacker.cli.commands.key:list_"),
             Word("remove", "Remove a password or a recovery code.", "bitbacker.cli.commands.key:remove"),
         ),
@@ -53,13 +61,13 @@ Examples:
   bitbacker key add --recovery-code
 """,
     ),
-    Word("plugins", "List installed plugins.", "bitbacker.cli.commands.plugins:plugins"),
+    Word("plugins", "List the plugins that are installed.", "bitbacker.cli.commands.plugins:plugins"),
     Word(
         "config",
         "Check and show the configuration.",
         words=(
-            Word("check", "Read it and load its plugins.", "bitbacker.cli.commands.config:check"),
-            Word("show", "Show every value and where it comes from.", "bitbacker.cli.commands.config:show"),
+            Word("check", "Check the configuration and its plugins.", "bitbacker.cli.commands.config:check"),
+            Word("show", "Show every value that holds.", "bitbacker.cli.commands.config:show"),
         ),
         text="""
 Check and show the configuration.

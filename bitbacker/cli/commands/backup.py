@@ -62,7 +62,7 @@ def backup(
     ] = False,
     dry_run: DryRun = False,
 ) -> int:
-    """Back up paths, a source of the configuration, or what is piped in.
+    """Back up paths or a configured source, or what is piped in.
 
     Only what has changed is read and stored. Exit code 3 means that there is a snapshot, but some
     files could not be read.

@@ -10,7 +10,7 @@ from bitbacker.cli.output import Output
 
 
 def check(ctx: typer.Context) -> None:
-    """Read the configuration, load every plugin that it names, and check what it says to each.
+    """Check the configuration and its plugins: all keys are known, and every plugin loads.
 
     No secret is fetched, and neither sources nor remotes are touched.
 
@@ -29,7 +29,7 @@ def check(ctx: typer.Context) -> None:
 
 
 def show(ctx: typer.Context) -> None:
-    """Show every value that holds and where it comes from; secrets are stars.
+    """Show every value that holds, and where it comes from; secrets are stars.
 
     Examples:
       bitbacker config show

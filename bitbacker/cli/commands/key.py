@@ -29,8 +29,9 @@ def add(
         bool, typer.Option("--recovery-code", help="Make a recovery code instead, and show it once.")
     ] = False,
 ) -> None:
-    """Add a password, or a recovery code to keep on paper.
+    """Add a password or a recovery code.
 
+    A code is made up, shown once, and kept on paper.
     The repository is opened with a password that it has already.
 
     Examples:

@@ -1,0 +1,67 @@
+"""`bitbacker prune`."""
+
+from __future__ import annotations
+
+import typer
+
+from bitbacker.app.access import Connection, connected
+from bitbacker.app.prune import PrunePlan, plan
+from bitbacker.app.prune import prune as free
+from bitbacker.cli.asking import access_of, confirm, password_prompt
+from bitbacker.cli.options import DryRun, Yes
+from bitbacker.cli.output import Output, size
+
+
+def prune(ctx: typer.Context, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Free the space that no snapshot needs.
+
+    Segments that hold little of what is needed are copied first. Other clients may back up meanwhile.
+    What goes is shown first.
+
+    Examples:
+      bitbacker -r file:///srv/backup prune --dry-run
+      bitbacker -r file:///srv/backup prune --yes
+    """
+    out = Output(ctx.obj)
+    with connected(access_of(ctx.obj), password_prompt()) as connection:
+        prune_now(out, connection, dry_run=dry_run, yes=yes)
+
+
+def prune_now(out: Output, connection: Connection, *, dry_run: bool, yes: bool) -> None:
+    """Plan, show, ask, do."""
+    planned = plan(connection)
+    _show(out, planned)
+    if dry_run:
+        return
+    if planned.nothing_to_do:
+        out.record("summary", deleted_segments=0, freed_bytes=0, stored_bytes=0)
+        return
+    confirm("Go on?", yes=yes)
+    result = free(connection, planned)
+    net = result.freed_bytes - result.stored_bytes
+    out.text(f"removed {result.deleted_segments} segments, freed {size(max(net, 0))}")
+    out.record(
+        "summary",
+        deleted_segments=result.deleted_segments,
+        freed_bytes=result.freed_bytes,
+        stored_bytes=result.stored_bytes,
+    )
+
+
+def _show(out: Output, planned: PrunePlan) -> None:
+    if planned.nothing_to_do:
+        out.text("nothing to prune")
+    else:
+        out.text(f"Unused:    {len(planned.dead)} segments")
+        out.text(f"Repacked:  {len(planned.repacked)} segments, {size(planned.repacked_bytes)} stored again")
+        out.text(f"Left over: {len(planned.orphans)} segments that belong to no snapshot")
+        out.text(f"Frees:     {size(planned.freed_bytes)}; {len(planned.kept)} segments stay")
+    out.record(
+        "plan",
+        dead_segments=len(planned.dead),
+        repacked_segments=len(planned.repacked),
+        orphan_segments=len(planned.orphans),
+        kept_segments=len(planned.kept),
+        freed_bytes=planned.freed_bytes,
+        repacked_bytes=planned.repacked_bytes,
+    )
