@@ -157,7 +157,7 @@ class _TreeMaker:
             self._entries.parent(first),
             self._entries.name(first),
         )
-        self._ledger.files += 1
+        self._ledger.files += int(self._entries.kinds[entry] == stat.S_IFREG)
         return ""
 
     def _remove_left_overs(self) -> None:

@@ -68,15 +68,19 @@ class Metadata:
 
     def to_symlink(self, directory: int, name: bytes, attributes: Attributes) -> str:
         """For a symlink itself, never for what it points to."""
-        problem: str | None = None
+        failures: list[str | None] = []
         owner = (attributes.uid, attributes.gid)
         times = (attributes.mtime_ns, attributes.mtime_ns)
         if owner != self._new_files_owner:
-            problem = self._failure(
-                "owner", lambda: os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+            failures.append(
+                self._failure(
+                    "owner", lambda: os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+                )
             )
+        path = through(directory) + b"/" + name
+        failures += [self._set(path, xattr, follow=False) for xattr in attributes.xattrs]
         os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
-        return problem or ""
+        return "; ".join(filter(None, failures))
 
     def _all(self, what: int | bytes, attributes: Attributes) -> str:
         mode = attributes.mode & 0o7777
@@ -99,9 +103,11 @@ class Metadata:
                 os.chown(what, -1, attributes.gid)
             raise
 
-    def _set(self, what: int | bytes, xattr: Xattr) -> str | None:
+    def _set(self, what: int | bytes, xattr: Xattr, *, follow: bool = True) -> str | None:
         attribute = f"extended attribute {os.fsdecode(xattr.name)}"
-        return self._failure(attribute, lambda: os.setxattr(what, xattr.name, xattr.value))
+        return self._failure(
+            attribute, lambda: os.setxattr(what, xattr.name, xattr.value, follow_symlinks=follow)
+        )
 
     def _failure(self, attribute: str, action: Callable[[], None]) -> str | None:
         """None when the action was done, words when that is a problem, else the empty string."""
