@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bitbacker.engine.assemble import Assembler
 from bitbacker.engine.chunks import ChunkSink
@@ -30,8 +30,10 @@ from bitbacker.format.names import HEAD_SIZE_BYTES
 from bitbacker.format.root import TableRef
 from bitbacker.repo.changes import AddSnapshot
 from bitbacker.repo.commit import Superseded, commit
+from bitbacker.repo.compact import tidy
 from bitbacker.repo.known import SeenChunks
 from bitbacker.repo.open import Repository
+from bitbacker.repo.read import SegmentMissing
 from bitbacker.repo.session import EntryWriter, Session
 from bitbacker.repo.tree import SnapshotTree, TreeDirectory
 from bitbacker.spi import Source
@@ -76,11 +78,20 @@ def backup(
     """
     for _ in range(PASSES_MAX):
         head = repository.newest()
-        snapshots = repository.catalog(head).snapshots
         try:
-            return _Backup(repository, source, options, observer, head, _parent(snapshots, options)).run()
+            parent = _parent(repository.catalog(head).snapshots, options)
+            result = _Backup(repository, source, options, observer, base=head, parent=parent).run()
         except Superseded:
             observer.note("a prune took away what this backup relied on; it starts again")
+        except SegmentMissing:
+            # What this head names may just have been pruned; in the newest head it is elsewhere.
+            if repository.newest().prunes == head.prunes:
+                raise
+            observer.note("a prune moved what this backup was reading; it starts again")
+        else:
+            if not options.dry_run:
+                tidy(repository)
+            return result
     raise RaceLost(f"prunes interfered {PASSES_MAX} times in a row")
 
 
@@ -108,6 +119,7 @@ class _Backup:
         source: Source,
         options: BackupOptions,
         observer: Observer,
+        *,
         base: Head,
         parent: Snapshot | None,
     ) -> None:
@@ -142,12 +154,10 @@ class _Backup:
             lambda: repository.index(self._base),
             SeenChunks(),
             self._session.submit_data,
-            chunker.max_size_bytes,
-            chunker.min_size_bytes,
+            chunk_max_bytes=chunker.max_size_bytes,
+            small_max_bytes=chunker.min_size_bytes,
         )
-        reader = ContentReader(
-            self._source, chunker, self._sink, lambda path, text: self._scan.problem(path, text)
-        )
+        reader = ContentReader(self._source, chunker, self._sink, self._problem)
         self._scan = Scan(
             self._source,
             reader,
@@ -157,6 +167,9 @@ class _Backup:
             full=self._full,
             read_all=self._options.read_all,
         )
+
+    def _problem(self, path: bytes, text: str) -> None:
+        self._scan.problem(path, text)
 
     def _stored(self) -> Iterator[TreeDirectory]:
         if self._parent is None:
@@ -187,6 +200,7 @@ class _Backup:
             snapshot = self._snapshot(partial=False)
         else:
             snapshot = self._store(partial=False)
+            snapshot = replace(snapshot, stats=replace(snapshot.stats, stored_bytes=self._stored_bytes))
         return BackupResult(snapshot, self._scan.counts.problems, unchanged)
 
     def _nothing_new(self) -> bool:

@@ -30,6 +30,7 @@ class ChunkSink:
         load_index: Callable[[], ChunkIndex],
         seen: SeenChunks,
         submit: Submit,
+        *,
         chunk_max_bytes: int,
         small_max_bytes: int,
     ) -> None:

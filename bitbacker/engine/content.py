@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bitbacker.engine.chunks import ChunkSink
 from bitbacker.errors import SourceUnreadable
+from bitbacker.format.block import CHUNK_PIECE_BYTES
 from bitbacker.format.extras import ExtentRef
 from bitbacker.format.rows import ROW_SIZE_BYTES
 from bitbacker.spi import ROW, TOO_LARGE, Chunker, Extent, Listing, Source
@@ -132,7 +133,8 @@ class ContentReader:
             data = buffer[: held + got]
             start = 0
             for end in self._cut(data, final=final):
-                ids.append(self._sink.add(data[start:end]))
+                for piece in range(start, end, CHUNK_PIECE_BYTES):
+                    ids.append(self._sink.add(data[piece : min(piece + CHUNK_PIECE_BYTES, end)]))
                 start = end
             held = len(data) - start
             buffer[:held] = data[start:]

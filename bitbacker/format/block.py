@@ -22,6 +22,10 @@ BLOCK_MAX_BYTES = 64 * 1024 * 1024
 
 CHUNK_ID_SIZE_BYTES = 16
 
+CHUNK_PIECE_BYTES = 62 * 1024
+"""What the chunker cuts is stored in pieces of this size, so that four of them, with what is left of
+others, fill a small segment however badly they compress: docs/decisions/0004."""
+
 
 class BlockKind(IntEnum):
     """What a block holds."""
@@ -89,6 +93,24 @@ def pack(
     if len(packed) + len(raw) // 64 < len(raw):
         return PackedBlock(kind, Codec.ZSTD, len(raw), packed, chunk_ids, chunk_sizes)
     return PackedBlock(kind, Codec.STORED, len(raw), raw, chunk_ids, chunk_sizes)
+
+
+def split(block: PackedBlock, compressor: zstandard.ZstdCompressor) -> list[PackedBlock]:
+    """The same chunks in two blocks; a block of one chunk, or of none, stays as it is."""
+    count = len(block.chunk_sizes)
+    if count < 2:  # noqa: PLR2004  # one cannot be halved
+        return [block]
+    raw = block.stored
+    if block.codec is Codec.ZSTD:
+        raw = zstandard.ZstdDecompressor().decompress(block.stored, max_output_size=block.raw_bytes)
+    view = memoryview(raw)
+    half = count // 2
+    cut = sum(block.chunk_sizes[:half])
+    ids = CHUNK_ID_SIZE_BYTES * half
+    return [
+        pack(block.kind, view[:cut], compressor, block.chunk_ids[:ids], block.chunk_sizes[:half]),
+        pack(block.kind, view[cut:], compressor, block.chunk_ids[ids:], block.chunk_sizes[half:]),
+    ]
 
 
 def unpack(

@@ -26,7 +26,7 @@ ATTEMPTS_MAX = 30
 _DELAY_S = 0.05
 
 
-class Superseded(Exception):  # noqa: N818  # it is no error: the verb starts again on the newer head
+class Superseded(Exception):
     """A prune took away what a change relies on; the work is done again on the newest head."""
 
 

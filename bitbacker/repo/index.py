@@ -19,6 +19,7 @@ from bitbacker.repo.cache import TableCache
 from bitbacker.repo.tables import TableReader
 
 UNKNOWN = 0xFFFFFFFF
+_COLUMNS = 4
 
 Ids = npt.NDArray[np.void]
 Positions = npt.NDArray[np.int64]
@@ -111,7 +112,7 @@ def load_index(reader: TableReader, cache: TableCache, refs: tuple[TableRef, ...
 
 def _load_table(reader: TableReader, cache: TableCache, ref: TableRef) -> IndexTable:
     cached = cache.load(ref.identity)
-    if cached is None or len(cached) != 4:
+    if cached is None or len(cached) != _COLUMNS:
         table = _read_table(reader, ref)
         keep_table(cache, ref, table)
         return table

@@ -12,7 +12,7 @@ import numpy as np
 from bitbacker.format import catalog as catalog_format
 from bitbacker.format import entries as entries_format
 from bitbacker.format import index as index_format
-from bitbacker.format.block import BlockKind, BlockRef
+from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
 from bitbacker.format.catalog import CatalogRecord, SegmentRecord, SegmentState
 from bitbacker.format.entries import Directory, EntryPage, directory_key, page_of
 from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
@@ -24,6 +24,7 @@ from bitbacker.repo.write import RawBlock, SegmentStore, WrittenSegment
 if TYPE_CHECKING:
     from bitbacker.repo.open import Repository
 
+COMPRESSION_LEVEL = 3
 CATALOG_PAGE_TARGET_BYTES = 128 * 1024
 _ROOT_ROOM_BYTES = 4096
 
@@ -40,7 +41,9 @@ class Written:
 class Session:
     """Stores blocks and tables; nothing counts before its `Written` is committed."""
 
-    def __init__(self, repository: Repository, compression_level: int, *, dry_run: bool = False) -> None:
+    def __init__(
+        self, repository: Repository, compression_level: int = COMPRESSION_LEVEL, *, dry_run: bool = False
+    ) -> None:
         """With `dry_run` everything is done but the storing."""
         self._cache = repository.cache
         self.tables = repository.tables
@@ -58,7 +61,7 @@ class Session:
 
     def submit_data(self, block: RawBlock) -> None:
         """Store a block of chunks; their locations are collected."""
-        self.store.submit(block, lambda ref: self.chunks.add(ref, block.chunk_ids, block.chunk_sizes))
+        self.store.submit(block, lambda ref, part: self.chunks.add(ref, part.chunk_ids, part.chunk_sizes))
 
     def table(
         self, kind: BlockKind, pages: Sequence[tuple[bytes, int, bytes]], segments: tuple[bytes, ...] = ()
@@ -176,7 +179,7 @@ class EntryWriter:
         self._cached.append(entries_format.encode_page(page, planes=False))
         self._batch, self._size = [], 0
 
-        def placed(ref: BlockRef) -> None:
+        def placed(ref: BlockRef, _: PackedBlock) -> None:
             self._places[number] = ref
 
         self._session.store.submit(RawBlock(BlockKind.ENTRIES, entries_format.encode_page(page)), placed)
@@ -208,7 +211,7 @@ def _known(place: BlockRef | None) -> BlockRef:
 
 def _parts(directory: Directory) -> list[Directory]:
     """A directory that is larger than a page, cut into parts that are not."""
-    if directory.size_bytes <= entries_format.PAGE_TARGET_BYTES or directory.entries < 2:
+    if directory.size_bytes <= entries_format.PAGE_TARGET_BYTES or directory.entries == 1:
         return [directory]
     middle = directory.entries // 2
     first, second = entries_format.split_directory(directory, middle)

@@ -22,7 +22,7 @@ import zstandard
 
 from bitbacker.crypto.seal import Sealer
 from bitbacker.format import names
-from bitbacker.format.block import BlockKind, BlockRef, PackedBlock, pack
+from bitbacker.format.block import BlockKind, BlockRef, PackedBlock, pack, split
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.pack import choose
 from bitbacker.repo.storage import Storage
@@ -52,8 +52,11 @@ class WrittenSegment:
     size_bytes: int
 
 
-Placed = Callable[[BlockRef], None]
-"""Told where a block lies, from any thread, one call at a time."""
+Placed = Callable[[BlockRef, PackedBlock], None]
+"""Told where a block lies, from any thread, one call at a time.
+
+A block of several chunks may have been divided; then each part is told of.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +136,10 @@ class SegmentStore:
                 self._build_segment()
             if self._pool_bytes > self._large * _LARGE_TAIL_PART:
                 self._open_tail(names.LARGE_SEGMENT_SIZE_BYTES)
-            waiting = sorted(self._pool, key=lambda item: -SegmentWriter.cost_bytes(item.block))
-            self._pool.clear()
-            self._pool_bytes = 0
-            for item in waiting:
+            pool, self._pool, self._pool_bytes = self._pool, [], 0
+            if not self._tail:
+                pool = [part for item in pool for part in self._fitting(item)]
+            for item in sorted(pool, key=lambda item: -SegmentWriter.cost_bytes(item.block)):
                 self._announce(item, self._place(item.block))
 
     def place(self, kind: BlockKind, raw: bytes) -> BlockRef:
@@ -224,9 +227,25 @@ class SegmentStore:
 
     @staticmethod
     def _announce(item: _Waiting, ref: BlockRef) -> None:
-        item.placed(ref)
+        item.placed(ref, item.block)
         if item.done is not None:
             item.done()
+
+    def _fitting(self, item: _Waiting) -> list[_Waiting]:
+        """A block in parts that fit into small segments, as far as its chunks allow.
+
+        The memory of a block may be reused after `done`; the parts are copied out of it before the
+        thread that fills it gets to run again, because that thread is the one in `settle`.
+        """
+        if SegmentWriter.cost_bytes(item.block) + SegmentWriter.fixed_bytes() <= self._small:
+            return [item]
+        parts = split(item.block, self._compressor())
+        if len(parts) == 1:
+            return [item]
+        placed = item.placed
+        if item.done is not None:
+            item.done()
+        return [part for half in parts for part in self._fitting(_Waiting(half, placed, None))]
 
     def _place(self, block: PackedBlock) -> BlockRef:
         cost = SegmentWriter.cost_bytes(block)
