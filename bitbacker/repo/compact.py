@@ -1,0 +1,113 @@
+"""Keeping the tables of a head few: small ones are merged, so that their number grows as a logarithm.
+
+Merging changes nothing that anybody can see; a client that is overtaken meanwhile just leaves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bitbacker.format.catalog import CatalogRecord
+from bitbacker.format.head import Head
+from bitbacker.format.root import TableRef
+from bitbacker.repo.changes import own_segments_remain, with_segments
+from bitbacker.repo.commit import Superseded, commit
+from bitbacker.repo.index import IndexTable, load_index
+from bitbacker.repo.open import Repository
+from bitbacker.repo.session import Session, Written
+
+TABLES_MAX = 8
+_RATIO = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """The change: merged tables take the place of those they were made of."""
+
+    repository: Repository
+    written: Written
+    catalogs: tuple[TableRef, ...]
+    indexes: tuple[TableRef, ...]
+
+    def check(self, base: Head, newest: Head) -> None:
+        """Somebody else may have merged or pruned."""
+        if newest.prunes != base.prunes:
+            own_segments_remain(self.repository, newest, self.written)
+        starts = newest.catalogs[: len(self.catalogs)] == self.catalogs
+        if not starts or not set(self.indexes) <= set(newest.indexes):
+            raise Superseded
+
+    def apply(self, newest: Head) -> Head:
+        indexes = list(newest.indexes)
+        if self.written.index is not None:
+            at = indexes.index(self.indexes[0])
+            indexes = [ref for ref in indexes if ref not in self.indexes]
+            indexes.insert(at, self.written.index)
+        catalogs = (self.written.catalog, *newest.catalogs[len(self.catalogs) :])
+        head = with_segments(newest, self.repository.keys, self.written.segments)
+        return replace(head, catalogs=catalogs, indexes=tuple(indexes))
+
+    def holds(self, newest: Head) -> bool:
+        return self.written.catalog in newest.catalogs
+
+
+def tidy(repository: Repository) -> None:
+    """After a session: few tables in the head, and in the cache only those that it names.
+
+    Raises `StorageError`, `DamageError`.
+    """
+    head = repository.newest()
+    if compact(repository, head):
+        head = repository.newest()
+    tables = (*head.catalogs, *head.indexes, *(table for tip in head.tips for table in tip.tables))
+    repository.cache.keep_only(ref.identity for ref in tables)
+
+
+def compact(repository: Repository, head: Head) -> bool:
+    """Merge the tables of a head when they are many; whether it was done.  Raises `StorageError`."""
+    if max(len(head.catalogs), len(head.indexes)) <= TABLES_MAX:
+        return False
+    merged = _newest_small(head.indexes) if len(head.indexes) > TABLES_MAX else ()
+    catalog = repository.catalog(head)
+    with Session(repository) as session:
+        session.store.settle()
+        index = session.write_index(_merged_index(repository, merged)) if merged else None
+        records = [CatalogRecord(key, value) for key, value in catalog.records.items()]
+        written = session.finish(records, head.number + 1, index)
+        try:
+            commit(repository, head, _Merge(repository, written, head.catalogs, merged))
+        except Superseded:
+            return False
+    return True
+
+
+def _newest_small(tables: tuple[TableRef, ...]) -> tuple[TableRef, ...]:
+    """The newest tables, up to one that is much larger than all of them together."""
+    total, count = 0, 0
+    for ref in reversed(tables):
+        if count > 1 and ref.records > _RATIO * total:
+            break
+        total += ref.records
+        count += 1
+    return tables[-count:]
+
+
+def _merged_index(repository: Repository, refs: tuple[TableRef, ...]) -> IndexTable:
+    """One table of several; the newest place of each chunk."""
+    tables = load_index(repository.tables, repository.cache, refs).table_arrays()
+    bases = np.cumsum([0, *(len(table.segments) for table in tables)])
+    high = np.concatenate([table.high for table in reversed(tables)])
+    low = np.concatenate([table.low for table in reversed(tables)])
+    parts = []
+    for table, base in zip(reversed(tables), reversed(bases[:-1].tolist()), strict=True):
+        part = table.locations.copy()
+        part["segment"] += np.uint32(base)
+        parts.append(part)
+    # The sort is stable and the newest table stands first, so the first of equal ids is the newest.
+    order = np.lexsort((low, high))
+    high, low, locations = high[order], low[order], np.concatenate(parts)[order]
+    first = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    segments = tuple(identity for table in tables for identity in table.segments)
+    return IndexTable(high[first], low[first], locations[first], segments)

@@ -1,0 +1,245 @@
+"""A prune: copy what is needed out of sparse segments, condemn, commit, and only then delete.
+
+The commit writes catalog and index anew, so that nothing in the newest head points into a condemned
+segment.  A prune whose head was overtaken starts again, because what it condemned may be in use.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bitbacker.errors import RaceLost
+from bitbacker.format import names
+from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
+from bitbacker.format.catalog import (
+    CatalogRecord,
+    SegmentRecord,
+    SegmentState,
+    encode_segment,
+    encode_snapshot,
+)
+from bitbacker.format.head import Head, SourceTip
+from bitbacker.format.root import PageRef, TableRef, TableRoot
+from bitbacker.repo.catalog import segments_sum
+from bitbacker.repo.commit import Superseded, commit
+from bitbacker.repo.index import IndexTable, find, halves
+from bitbacker.repo.open import Repository
+from bitbacker.repo.session import Session, Written
+from bitbacker.repo.sweep_plan import LiveTable, PruneOptions, PrunePlan, plan_prune
+from bitbacker.repo.write import Placed, RawBlock
+
+PASSES_MAX = 5
+HEADS_KEPT = 16
+_JOINED_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What a prune did; sizes in bytes."""
+
+    deleted_segments: int
+    freed_bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """The change: catalog and index are those of the plan, the victims are condemned."""
+
+    repository: Repository
+    plan: PrunePlan
+    written: Written
+    moved: dict[TableRef, TableRef]
+
+    def check(self, base: Head, newest: Head) -> None:
+        """The plan knows nothing of commits after its head."""
+        if newest.number != base.number:
+            raise Superseded
+
+    def apply(self, newest: Head) -> Head:
+        live = self.plan.kept | {record.identity for record in self.written.segments}
+        tips = tuple(
+            SourceTip(tip.source, tip.snapshot, tuple(self.moved.get(table, table) for table in tip.tables))
+            for tip in newest.tips
+        )
+        return replace(
+            newest,
+            prunes=newest.prunes + 1,
+            segments=len(live),
+            segments_sum=segments_sum(self.repository.keys, live),
+            catalogs=(self.written.catalog,),
+            indexes=() if self.written.index is None else (self.written.index,),
+            tips=tips,
+        )
+
+    def holds(self, newest: Head) -> bool:
+        if self.written.catalog in newest.catalogs:
+            return True
+        catalog = self.repository.catalog(newest)
+        return self.plan.victims <= catalog.condemned and not self.plan.victims & catalog.live
+
+
+def execute_prune(repository: Repository, plan: PrunePlan, options: PruneOptions) -> PruneResult:
+    """Do what a plan says; when other clients committed meanwhile, plan again and do that.
+
+    Raises `RaceLost`, `StorageError`, `DamageError`.
+    """
+    for _ in range(PASSES_MAX):
+        try:
+            return _Execution(repository, plan).run()
+        except Superseded:
+            plan = plan_prune(repository, options)
+    raise RaceLost(f"other clients committed during the prune, {PASSES_MAX} times in a row")
+
+
+class _Execution:
+    def __init__(self, repository: Repository, plan: PrunePlan) -> None:
+        self._repository = repository
+        self._plan = plan
+        self._moved: dict[TableRef, TableRef] = {}
+
+    def run(self) -> PruneResult:
+        plan, repository = self._plan, self._repository
+        if plan.nothing_to_do:
+            return PruneResult(0, 0, 0)
+        with Session(repository) as session:
+            for block in _joined(self._needed_blocks()):
+                session.submit_data(block)
+            copies = [
+                _TableCopy(session, repository, table, plan.repacked)
+                for table in plan.tables
+                if table.touches(plan.repacked)
+            ]
+            session.store.settle()
+            self._moved = {copy.table.ref: copy.finish() for copy in copies}
+            index = self._index(session)
+            written = session.finish(self._records(), plan.head.number + 1, index)
+        commit(repository, plan.head, _Sweep(repository, plan, written, self._moved))
+        self._delete()
+        stored = sum(record.size_bytes for record in written.segments) + names.HEAD_SIZE_BYTES
+        return PruneResult(len(plan.victims), plan.freed_bytes, stored)
+
+    def _delete(self) -> None:
+        victims = [names.segment_name(identity) for identity in self._plan.victims]
+        random.SystemRandom().shuffle(victims)
+        self._repository.storage.delete(victims)
+        self._repository.heads.trim(HEADS_KEPT)
+
+    def _needed_blocks(self) -> Iterator[RawBlock]:
+        """What is needed of the segments that are repacked, block by block."""
+        plan = self._plan
+        positions = [i for i, identity in enumerate(plan.index.segments) if identity in plan.repacked]
+        rows = np.flatnonzero(np.isin(plan.locations["segment"], np.array(positions, dtype=np.uint32)))
+        rows = rows[np.argsort(plan.locations[rows], order=("segment", "block", "offset"), kind="stable")]
+        for position, chosen in _runs(rows, plan.locations["segment"][rows]):
+            segment = self._repository.segments.fetch(plan.index.segments[position])
+            for block, members in _runs(chosen, plan.locations["block"][chosen]):
+                yield _picked(segment.block(block), plan.needed[members], plan.locations[members])
+
+    def _index(self, session: Session) -> TableRef | None:
+        """One index of everything that is needed, with the new places of what was copied."""
+        plan = self._plan
+        if not len(plan.needed):
+            return None
+        high, low = halves(plan.needed)
+        segments = list(plan.index.segments)
+        locations = plan.locations.copy()
+        moved = session.chunks.table()
+        if moved is not None:
+            at = find(high, low, moved.high, moved.low)
+            locations[at] = moved.locations
+            locations["segment"][at] += np.uint32(len(segments))
+            segments += moved.segments
+        used, renumbered = np.unique(locations["segment"], return_inverse=True)
+        locations["segment"] = renumbered.astype(np.uint32)
+        named = tuple(segments[number] for number in used.tolist())
+        return session.write_index(IndexTable(high, low, locations, named))
+
+    def _records(self) -> list[CatalogRecord]:
+        """Snapshots as they stay, segments that stay live, and the victims, condemned."""
+        plan = self._plan
+        records = [
+            encode_snapshot(
+                replace(snapshot, tables=tuple(self._moved.get(table, table) for table in snapshot.tables))
+            )
+            for snapshot in plan.catalog.snapshots
+        ]
+        records += [encode_segment(plan.catalog.segments[identity]) for identity in plan.kept]
+        records += [
+            encode_segment(SegmentRecord(identity, SegmentState.CONDEMNED, 0, plan.head.number + 1))
+            for identity in plan.victims
+        ]
+        return records
+
+
+class _TableCopy:
+    """An entry table whose blocks in sparse segments are stored again."""
+
+    def __init__(
+        self, session: Session, repository: Repository, table: LiveTable, sparse: frozenset[bytes]
+    ) -> None:
+        self.table = table
+        self._session = session
+        self._places: dict[int, BlockRef] = {}
+        for number, page in enumerate(table.root.pages):
+            if page.block.segment in sparse:
+                raw = repository.segments.block(page.block, BlockKind.ENTRIES)
+                session.store.submit(RawBlock(BlockKind.ENTRIES, bytes(raw)), self._placer(number))
+
+    def _placer(self, number: int) -> Placed:
+        def placed(ref: BlockRef, _: PackedBlock) -> None:
+            self._places[number] = ref
+
+        return placed
+
+    def finish(self) -> TableRef:
+        """Write the new root, after the session is settled."""
+        pages = tuple(
+            PageRef(self._places.get(number, page.block), page.first_key, page.records)
+            for number, page in enumerate(self.table.root.pages)
+        )
+        return self._session.root(TableRoot(BlockKind.ENTRIES, pages))
+
+
+def _runs(
+    rows: npt.NDArray[np.int64], keys: npt.NDArray[np.generic]
+) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Rows whose neighbouring keys are equal, together."""
+    if not len(rows):
+        return
+    cuts = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    for part, first in zip(np.split(rows, cuts), keys[np.concatenate(([0], cuts))], strict=True):
+        yield int(first), part
+
+
+def _picked(raw: bytes | memoryview, ids: npt.NDArray[np.void], locations: npt.NDArray[np.void]) -> RawBlock:
+    """A block of only these chunks."""
+    view = memoryview(raw)
+    spans = zip(locations["offset"].tolist(), locations["size"].tolist(), strict=True)
+    data = b"".join(view[offset : offset + size] for offset, size in spans)
+    return RawBlock(BlockKind.DATA, data, ids.tobytes(), tuple(locations["size"].tolist()))
+
+
+def _joined(blocks: Iterator[RawBlock]) -> Iterator[RawBlock]:
+    """Small blocks put together, because they compress better."""
+    waiting: list[RawBlock] = []
+    size = 0
+    for block in blocks:
+        if waiting and size + len(block.data) > _JOINED_BYTES:
+            yield _join(waiting)
+            waiting, size = [], 0
+        waiting.append(block)
+        size += len(block.data)
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(blocks: list[RawBlock]) -> RawBlock:
+    sizes = tuple(size for block in blocks for size in block.chunk_sizes)
+    ids = b"".join(block.chunk_ids for block in blocks)
+    return RawBlock(BlockKind.DATA, b"".join(block.data for block in blocks), ids, sizes)

@@ -1,0 +1,171 @@
+"""What a prune would do: which segments are needed, which are worth repacking, which can go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bitbacker.errors import DamageError
+from bitbacker.format import names
+from bitbacker.format.block import BlockKind
+from bitbacker.format.head import Head
+from bitbacker.format.root import TableRef, TableRoot
+from bitbacker.repo.catalog import Catalog
+from bitbacker.repo.index import UNKNOWN, ChunkIndex, Ids
+from bitbacker.repo.marks import needed_chunks, tables_of
+from bitbacker.repo.open import Repository
+
+SMALL_SEGMENTS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOptions:
+    """`live_part_min`: a segment of which less is needed is repacked; 0 repacks nothing."""
+
+    live_part_min: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTable:
+    """An entry table that snapshots need, and its root."""
+
+    ref: TableRef
+    root: TableRoot
+
+    def touches(self, segments: frozenset[bytes]) -> bool:
+        """Whether one of its blocks lies in these segments."""
+        return self.ref.root.segment in segments or any(p.block.segment in segments for p in self.root.pages)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """Segments by what becomes of them; sizes in bytes.
+
+    `dead` hold nothing that is needed; `repacked` hold little, which is copied first; `orphans` are
+    in the storage but in no head.  `needed` and `locations` say which chunks stay and where they lie.
+    """
+
+    head: Head
+    catalog: Catalog
+    index: ChunkIndex
+    needed: Ids
+    locations: npt.NDArray[np.void]
+    tables: tuple[LiveTable, ...]
+    dead: frozenset[bytes]
+    repacked: frozenset[bytes]
+    orphans: frozenset[bytes]
+    kept: frozenset[bytes]
+    freed_bytes: int
+    repacked_bytes: int
+
+    @property
+    def victims(self) -> frozenset[bytes]:
+        """Every segment that will be deleted."""
+        return self.dead | self.repacked | self.orphans
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not self.victims
+
+
+def plan_prune(repository: Repository, options: PruneOptions) -> PrunePlan:
+    """Look at everything and change nothing.
+
+    Raises `DamageError` when a snapshot or table cannot be read: what is not understood is not
+    deleted.
+    """
+    head = repository.newest()
+    catalog, index = repository.catalog(head), repository.index(head)
+    stored = {
+        names.segment_identity(info.name): info.size_bytes for info in repository.storage.list(names.SEGMENTS)
+    }
+    missing = catalog.live - stored.keys()
+    if missing:
+        raise DamageError(f"{len(missing)} segments are missing, so nothing is deleted")
+    needed = needed_chunks(repository.tables, catalog.snapshots)
+    locations = index.locate(needed.tobytes())
+    if len(needed) and bool((locations["segment"] == UNKNOWN).any()):
+        raise DamageError("snapshots need chunks that the index does not know, so nothing is deleted")
+    tables = tuple(
+        LiveTable(ref, repository.tables.root(ref, BlockKind.ENTRIES)) for ref in tables_of(catalog.snapshots)
+    )
+    kept = _Kept(head, catalog, index, needed, locations, tables)
+    return _sorted_out(repository, kept, stored, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a head holds, and what of it is needed."""
+
+    head: Head
+    catalog: Catalog
+    index: ChunkIndex
+    needed: Ids
+    locations: npt.NDArray[np.void]
+    tables: tuple[LiveTable, ...]
+
+
+def _sorted_out(
+    repository: Repository, found: _Kept, stored: dict[bytes, int], options: PruneOptions
+) -> PrunePlan:
+    catalog = found.catalog
+    parts = _live_parts(found.index, found.locations)
+    with_tables = {page.block.segment for table in found.tables for page in table.root.pages}
+    with_tables |= {table.ref.root.segment for table in found.tables}
+    useful = {identity for identity, part in parts.items() if part > 0} | with_tables
+    listing = _segments_of_lists(repository, found.head)
+    dead = catalog.live - useful - listing
+    sparse = {i for i, part in parts.items() if part < options.live_part_min and i in useful}
+    small = {i for i in useful if stored.get(i) == names.SMALL_SEGMENT_SIZE_BYTES}
+    sparse -= small
+    if options.live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
+        sparse |= small
+    repacked = frozenset(sparse & catalog.live)
+    orphans = frozenset(stored) - catalog.live
+    if dead or repacked or orphans:
+        # Catalog and index will be written anew, which leaves nothing in segments that hold only them.
+        dead |= (catalog.live & listing) - useful
+    return PrunePlan(
+        found.head,
+        catalog,
+        found.index,
+        found.needed,
+        found.locations,
+        found.tables,
+        frozenset(dead),
+        repacked,
+        orphans,
+        catalog.live - dead - repacked,
+        freed_bytes=sum(stored[i] for i in dead | orphans | repacked),
+        repacked_bytes=sum(int(stored[i] * parts.get(i, 0)) for i in repacked),
+    )
+
+
+def _segments_of_lists(repository: Repository, head: Head) -> frozenset[bytes]:
+    """The segments in which the catalog and index tables of a head lie."""
+    found: set[bytes] = set()
+    for kind, refs in ((BlockKind.CATALOG, head.catalogs), (BlockKind.INDEX, head.indexes)):
+        for ref in refs:
+            found.add(ref.root.segment)
+            found.update(page.block.segment for page in repository.tables.root(ref, kind).pages)
+    return frozenset(found)
+
+
+def _live_parts(index: ChunkIndex, locations: npt.NDArray[np.void]) -> dict[bytes, float]:
+    """Which part of the data of each segment is needed, by raw size; segments without data are absent."""
+    count = len(index.segments)
+    total = np.zeros(count)
+    base = 0
+    for table in index.table_arrays():
+        segments = table.locations["segment"].astype(np.int64) + base
+        total += np.bincount(segments, table.locations["size"].astype(np.float64), count)
+        base += len(table.segments)
+    live = np.bincount(locations["segment"].astype(np.int64), locations["size"].astype(np.float64), count)
+    result: dict[bytes, list[float]] = {}
+    for position, identity in enumerate(index.segments):
+        sums = result.setdefault(identity, [0.0, 0.0])
+        sums[0] += float(live[position])
+        sums[1] += float(total[position])
+    return {identity: live / total if total else 0.0 for identity, (live, total) in result.items()}
