@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +14,7 @@ from hypothesis import strategies as st
 from bitbacker.testing.chunker import KINDS, made_stream
 from bitbacker_plugins.gear import GearChunker, GearConfig, _numpy
 from bitbacker_plugins.gear.rule import Rule, rule_of
+from gil_turns import turns_during
 
 _gear = pytest.importorskip(
     "bitbacker_plugins.gear._gear", reason="the C extension was not built: the NumPy scan has no peer"
@@ -254,32 +253,8 @@ def test_the_c_scan_lets_go_of_its_buffers_after_an_error(rule: Any) -> None:
     data.clear()
 
 
-def ticks_during(work: Callable[[], object]) -> int:
-    """How often another thread had a turn while `work` ran, tried every half millisecond."""
-    turns: list[float] = []
-    stop = threading.Event()
-
-    def tick() -> None:
-        while not stop.is_set():
-            turns.append(time.perf_counter())
-            time.sleep(0.0005)
-
-    ticker = threading.Thread(target=tick)
-    ticker.start()
-    try:
-        begin = time.perf_counter()
-        work()
-        end = time.perf_counter()
-    finally:
-        stop.set()
-        ticker.join()
-    return sum(begin < turn < end for turn in turns)
-
-
 def test_the_c_scan_leaves_the_gil() -> None:
     data = bytes(256 << 20)
     chunker = GearChunker(GearConfig(), KEY)
     assert chunker.implementation == "c"
-    assert ticks_during(lambda: chunker.cut(data, final=True)) >= 5
-    # The control: a search that holds the GIL gives nobody a turn but at its borders.
-    assert ticks_during(lambda: data.count(b"ab")) <= 2
+    assert turns_during(lambda: chunker.cut(data, final=True)) >= 5

@@ -23,8 +23,8 @@ class GearChunker:
 
     A chunk ends where the 64 bytes before its end hash to a number with enough zero bits, so an
     insertion moves the ends that follow it along with their bytes, and all but the chunks that it
-    touches are found again.  The hash is made from the repository's key: who does not have it cannot
-    tell from the sizes of chunks what they hold.
+    touches are found again.  The hash is made from the repository's key, so every repository cuts the
+    same file at other places.
 
     Options, all in bytes:
 
@@ -35,7 +35,7 @@ class GearChunker:
     Smaller chunks find more that is alike and cost more index.  The sizes are fixed when a
     repository is made, because other sizes would find nothing of what is stored.
 
-    The scan is written in C; where it could not be compiled, NumPy does the same, thirty times slower.
+    The scan is written in C; where it could not be compiled, NumPy does the same some twenty times slower.
     """
 
     api_version: ClassVar[int] = 1
