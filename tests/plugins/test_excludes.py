@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,10 @@ from bitbacker_plugins.files import FilesConfig, FilesSource
 CACHE_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# made by a test\n"
 
 
-def source_of(*paths: Path, exclude: Sequence[str] = (), **options: object) -> FilesSource:
+def source_of(*paths: Path, exclude: Sequence[str] = (), **options: Any) -> FilesSource:
     rules = tuple(Located(rule, "bitbacker.toml", line) for line, rule in enumerate(exclude, 10))
     places = tuple(Located(str(path)) for path in paths)
-    return FilesSource(FilesConfig(paths=places, exclude=rules, **options))  # type: ignore[arg-type]  # any option
+    return FilesSource(FilesConfig(paths=places, exclude=rules, **options))
 
 
 def kept(source: FilesSource, root: Path) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import resource
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +24,8 @@ Problems = list[tuple[bytes, str]]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can prepare this")
 
 
-def source_of(*paths: Path | str, **options: object) -> FilesSource:
-    return FilesSource(FilesConfig(paths=tuple(Located(str(path)) for path in paths), **options))  # type: ignore[arg-type]  # any option
+def source_of(*paths: Path | str, **options: Any) -> FilesSource:
+    return FilesSource(FilesConfig(paths=tuple(Located(str(path)) for path in paths), **options))
 
 
 def listings_of(source: FilesSource) -> dict[bytes, Listing]:
@@ -282,9 +285,20 @@ def test_a_path_that_does_not_exist_is_an_error(tree: Path) -> None:
         ({"larger_than_bytes": -1}, "'larger_than_bytes' is negative"),
     ],
 )
-def test_a_configuration_without_sense_is_refused(options: dict[str, object], words: str) -> None:
+def test_a_configuration_without_sense_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        FilesConfig(**{"paths": (Located("/"),), **options})  # type: ignore[arg-type]  # wrong on purpose
+        FilesConfig(**{"paths": (Located("/"),), **options})
+
+
+def test_the_manual_names_every_option_with_its_default() -> None:
+    manual = (Path(__file__).parents[2] / "docs/sources.md").read_text()
+    for option in dataclasses.fields(FilesConfig):
+        default = "" if option.default is dataclasses.MISSING else f"`{shown(option.default)}` "
+        assert f"| `{option.name}` | {default}|" in manual
+
+
+def shown(default: object) -> str:
+    return json.dumps(default).replace("()", "[]")
 
 
 def test_roots_are_the_paths_as_they_were_named(tree: Path) -> None:

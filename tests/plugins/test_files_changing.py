@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ Act = Callable[[Path], object]
 Listed = tuple[FilesSource, Listing]
 
 
-def source_of(path: Path, **options: object) -> FilesSource:
-    return FilesSource(FilesConfig(paths=(Located(str(path)),), **options))  # type: ignore[arg-type]  # any option
+def source_of(path: Path, **options: Any) -> FilesSource:
+    return FilesSource(FilesConfig(paths=(Located(str(path)),), **options))
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_nothing_piped_in_is_an_empty_file() -> None:
 
 def test_a_buffer_is_filled_however_slowly_the_bytes_come() -> None:
     class Trickle(io.BytesIO):
-        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # only memoryviews come
+        def readinto(self, buffer: memoryview, /) -> int:
             return super().readinto(buffer[:7])
 
     source = StdinSource(StdinConfig(), Trickle(DATA))
@@ -83,7 +83,7 @@ def test_it_can_be_opened_once() -> None:
 
 def test_a_stream_that_fails_is_an_error_and_never_a_short_file() -> None:
     class Failing(io.BytesIO):
-        def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]  # only memoryviews come
+        def readinto(self, buffer: memoryview, /) -> int:
             if self.tell() > 500:
                 raise OSError(5, "Input/output error")
             return super().readinto(buffer[:400])
