@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bitbacker.engine.target_directories import OPEN_DIRECTORY, OpenDirectories
+from bitbacker.engine.target_directories import OPEN_DIRECTORY, OpenDirectories, components
 from bitbacker.engine.target_metadata import Attributes, Metadata, through
 from bitbacker.errors import TargetError, TargetNotEmpty
 from bitbacker.format.entries import check_names
@@ -49,7 +49,7 @@ class Target:
         With `present_ok` a directory that is there already is taken, and closed to others likewise.
         """
         above, _, name = path.rpartition(b"/")
-        check_names([name])
+        check_names(components(path)[-1:] or [name])
         there = self.directories.descriptor(above)
         try:
             os.mkdir(name, 0o700, dir_fd=there)
