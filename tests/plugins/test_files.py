@@ -408,6 +408,18 @@ def test_one_file_system_keeps_the_mount_point_and_nothing_in_it(
     assert (explanation.included, explanation.reason) == (False, f"other file system: {tree}/b")
 
 
+@as_root
+def test_nothing_is_asked_of_a_mount_point_that_is_left_out(
+    tree: Path, mounted: Callable[[Path], None]
+) -> None:
+    mounted(tree / "b")
+    source = source_of(tree, one_file_system=True)
+    for listing in source.walk(lambda *_: None):
+        if listing.path == below(tree / "b"):
+            assert source.describe(listing, []) == []
+            assert source.read_small(listing, [], 100, memoryview(bytearray(100))) == []
+
+
 @pytest.fixture
 def mounted() -> Iterator[Callable[[Path], None]]:
     """Mounts an empty file system over a directory."""

@@ -34,18 +34,20 @@ class RowPacker:
     def pack(self, status: os.stat_result, *, size_bytes: int | None = None, racy: bool = False) -> bytes:
         """One row; `racy` leaves the ctime out, so that the file is read again the next time."""
         kind = status.st_mode & _TYPE
-        if size_bytes is None:
-            size_bytes = _size(status, kind)
+        mtime_ns = status.st_mtime_ns
         ctime_ns = status.st_ctime_ns if self.strong and not racy else 0
+        if abs(mtime_ns) > _STAMP_LIMIT_NS or abs(ctime_ns) > _STAMP_LIMIT_NS:
+            # A stamp beyond the year 2262 does not fit into 64 bits of nanoseconds.
+            mtime_ns, ctime_ns = _clamped(mtime_ns), _clamped(ctime_ns)
         return ROW.pack(
             status.st_mode,
             status.st_uid,
             status.st_gid,
             1 if kind == _DIRECTORY or not self.strong else status.st_nlink,
             self.filesystem(status.st_dev),
-            size_bytes,
-            _clamped(status.st_mtime_ns),
-            _clamped(ctime_ns),
+            _size(status, kind) if size_bytes is None else size_bytes,
+            mtime_ns,
+            ctime_ns,
             status.st_ino if self.strong else 0,
         )
 
@@ -54,7 +56,7 @@ class RowPacker:
         try:
             return self._pack_fast(statuses)
         except struct.error:
-            # A stamp beyond the year 2262 does not fit into 64 bits of nanoseconds.
+            # Some stamp has to be clamped.
             rows = b"".join([self.pack(status) for status in statuses])
             return rows, [i for i, status in enumerate(statuses) if stat.S_ISDIR(status.st_mode)]
 

@@ -63,6 +63,8 @@ class FilesSource:
         self, listing: Listing, indexes: Sequence[int], limit_bytes: int, into: memoryview
     ) -> Sequence[SmallRead]:
         """Read regular files back to back into `into`, until less than `limit_bytes` of it is free."""
+        if not indexes:
+            return []
         walk, directory = self._current(listing)
         answers: list[SmallRead] = []
         used, last = 0, len(into) - limit_bytes
@@ -79,14 +81,18 @@ class FilesSource:
 
     def describe(self, listing: Listing, indexes: Sequence[int]) -> Sequence[Description]:
         """Link targets and extended attributes; what cannot be read is told to the walk's `on_problem`."""
-        return [self._describe(listing, index) for index in indexes]
-
-    def _describe(self, listing: Listing, index: int) -> Description:
+        if not indexes:
+            return []
         walk, directory = self._current(listing)
-        name, mode = listing.names[index], _mode(listing, index)
-        path = listing.path + b"/" + name if listing.path else name
-        follow = walk.passes and not stat.S_ISLNK(mode)
-        return describe(name, mode, directory, partial(walk.on_problem, path), follow=follow)
+        prefix = listing.path + b"/" if listing.path else b""
+        descriptions: list[Description] = []
+        for index in indexes:
+            name, mode = listing.names[index], _mode(listing, index)
+            # A symlink on the way to a configured path is stored as a directory.
+            follow = walk.passes and not stat.S_ISLNK(mode)
+            report = partial(walk.on_problem, prefix + name)
+            descriptions.append(describe(name, mode, directory, report, follow=follow))
+        return descriptions
 
     def open(self, listing: Listing, index: int) -> OpenFile:
         """Open one regular file.  Raises `SourceUnreadable`."""
