@@ -334,7 +334,8 @@ def _is_well_formed(row: Row) -> bool:
         row.kind in _KINDS
         and row.nlink >= 1
         and (row.nlink == 1 or row.kind != stat.S_IFDIR)
-        and row.size_bytes >= 0
+        # Only the size of a file may be unknown before it was read.
+        and (row.size_bytes >= 0 or (row.size_bytes == -1 and row.kind == stat.S_IFREG))
         and (row.size_bytes == 0 or row.kind not in _WITHOUT_SIZE)
     )
 

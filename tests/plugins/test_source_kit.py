@@ -229,6 +229,13 @@ class CountsLinksOfDirectories(MemorySource):
         return ROW.pack(*fields)
 
 
+class SizesBelowZero(MemorySource):
+    def row(self, path: bytes) -> bytes:
+        fields = list(ROW.unpack(super().row(path)))
+        fields[5] -= 2
+        return ROW.pack(*fields)
+
+
 class KnowsNoTypes(MemorySource):
     def row(self, path: bytes) -> bytes:
         mode, *rest = ROW.unpack(super().row(path))
@@ -427,6 +434,7 @@ FAULTS: list[tuple[type[MemorySource], str]] = [
     (NamesWithNul, "test_names_ascend_and_are_names"),
     (LosesARow, "test_rows_are_well_formed"),
     (CountsLinksOfDirectories, "test_rows_are_well_formed"),
+    (SizesBelowZero, "test_rows_are_well_formed"),
     (KnowsNoTypes, "test_rows_are_well_formed"),
     (ShowsDeviceNumbers, "test_file_systems_are_numbered_as_they_come"),
     (HidesTheInodeOfLinkedFiles, "test_names_of_one_file_can_be_told_and_agree"),

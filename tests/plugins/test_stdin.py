@@ -41,7 +41,7 @@ def test_it_is_one_file_that_only_its_owner_can_read() -> None:
     assert (listing.path, listing.names) == (b"", (b"dump.sql",))
     mode, uid, gid, nlink, _filesystem, size, _mtime, ctime, inode = ROW.unpack(listing.rows)
     assert (mode, uid, gid) == (stat.S_IFREG | 0o600, os.getuid(), os.getgid())
-    assert (nlink, size, ctime, inode) == (1, 0, 0, 0)
+    assert (nlink, size, ctime, inode) == (1, -1, 0, 0)
 
 
 def test_its_size_is_unknown_and_it_is_always_opened() -> None:

@@ -33,7 +33,7 @@ class Stream(Protocol):
 
 
 UNKNOWN_SIZE = -1
-"""The size of the one extent of a stream: it is read until `readinto` returns 0."""
+"""The size in the row, and of the one extent: the file is read until `readinto` returns 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class StdinSource:
         self._stream = stream if stream is not None else FileIO(0, closefd=False)
         self._opened = False
         mode = stat.S_IFREG | 0o600
-        self._row = ROW.pack(mode, os.getuid(), os.getgid(), 1, 0, 0, time.time_ns(), 0, 0)
+        self._row = ROW.pack(mode, os.getuid(), os.getgid(), 1, 0, UNKNOWN_SIZE, time.time_ns(), 0, 0)
 
     def roots(self) -> tuple[str, ...]:
         """The name of the file."""
