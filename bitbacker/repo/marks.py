@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from bitbacker.format.catalog import Snapshot
 from bitbacker.format.entries import EntryPage
-from bitbacker.format.root import TableRef
 from bitbacker.format.index import IDS_DTYPE
+from bitbacker.format.root import TableRef
 from bitbacker.repo.index import Ids, as_ids
 from bitbacker.repo.tables import TableReader
 

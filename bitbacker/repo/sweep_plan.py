@@ -119,7 +119,6 @@ def _sorted_out(
     dead = catalog.live - useful - listing
     sparse = {i for i, part in parts.items() if part < options.live_part_min and i in useful}
     small = {i for i in useful if stored.get(i) == names.SMALL_SEGMENT_SIZE_BYTES}
-    sparse -= small
     if options.live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
         sparse |= small
     repacked = frozenset(sparse & catalog.live)

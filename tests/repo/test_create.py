@@ -1,0 +1,116 @@
+"""Making a repository: once, by one of many, and after any crash."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from bitbacker.crypto.slots import Unlocker
+from bitbacker.errors import NotExclusive, RepositoryMissing, RepositoryPresent, WrongPassword
+from bitbacker.repo.create import create
+from bitbacker.repo.open import Repository, open_repository
+from bitbacker.repo.settings import LocalPaths, RepositoryOptions
+from bitbacker.spi import Buffer, Transport
+from bitbacker.testing.faults import Crash, CrashingTransport, WrappedTransport
+from bitbacker_plugins.memory import MemoryTransport
+from lab import CONSTANTS, Lab, Maker, back_up, contents, tree
+
+OPTIONS = RepositoryOptions(CONSTANTS.cipher, CONSTANTS.chunker)
+SECRET = Unlocker("correct horse")
+
+
+@pytest.fixture
+def transport(tmp_path: Path) -> MemoryTransport:
+    return Lab(tmp_path / "lab").transport
+
+
+def make(transport: Transport, folder: Path, secret: Unlocker = SECRET) -> Repository:
+    return create(transport, secret, OPTIONS, Maker(), LocalPaths(folder / "c", folder / "s"))
+
+
+def open_it(transport: Transport, folder: Path, secret: Unlocker = SECRET) -> Repository:
+    return open_repository(transport, secret, Maker(), LocalPaths(folder / "c", folder / "s"))
+
+
+def test_a_new_repository_opens_and_is_empty(transport: MemoryTransport, tmp_path: Path) -> None:
+    make(transport, tmp_path)
+    repository = open_it(transport, tmp_path)
+    assert repository.catalog(repository.newest()).snapshots == ()
+
+
+def test_there_is_no_repository_where_none_was_made(transport: MemoryTransport, tmp_path: Path) -> None:
+    with pytest.raises(RepositoryMissing):
+        open_it(transport, tmp_path)
+
+
+def test_a_second_repository_is_refused_and_the_first_one_stays(
+    transport: MemoryTransport, tmp_path: Path
+) -> None:
+    make(transport, tmp_path)
+    with pytest.raises(RepositoryPresent):
+        make(transport, tmp_path, Unlocker("another"))
+    open_it(transport, tmp_path)
+
+
+def test_another_password_does_not_open(transport: MemoryTransport, tmp_path: Path) -> None:
+    make(transport, tmp_path)
+    with pytest.raises(WrongPassword):
+        open_it(transport, tmp_path, Unlocker("wrong"))
+
+
+def test_of_two_who_make_it_at_once_one_wins_and_its_repository_works(
+    transport: MemoryTransport, tmp_path: Path
+) -> None:
+    outcomes: dict[str, str] = {}
+
+    def one(name: str) -> None:
+        try:
+            make(transport, tmp_path / name, Unlocker(name))
+            outcomes[name] = "made"
+        except RepositoryPresent:
+            outcomes[name] = "refused"
+
+    threads = [threading.Thread(target=one, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = [name for name, outcome in outcomes.items() if outcome == "made"]
+    assert len(made) == 1, outcomes
+    open_it(transport, tmp_path / "third", Unlocker(made[0]))
+
+
+@pytest.mark.parametrize("mode", ["before", "after"])
+def test_whatever_operation_it_dies_at_the_next_run_makes_it(tmp_path: Path, mode: str) -> None:
+    counting = CrashingTransport(Lab(tmp_path / "count").transport)
+    make(counting, tmp_path / "count")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("content")
+    for at in range(1, counting.count + 1):
+        transport = Lab(tmp_path / f"{at}").transport
+        with pytest.raises(Crash):
+            make(CrashingTransport(transport, at, mode), tmp_path / f"{at}")  # type: ignore[arg-type]
+        try:
+            repository = make(transport, tmp_path / f"{at}")
+        except RepositoryPresent:
+            repository = open_it(transport, tmp_path / f"{at}")
+        snapshot = back_up(repository, source).snapshot
+        assert tree(source) == contents(repository, snapshot)
+    print(f"init, {mode}: {counting.count} of {counting.count} operations")
+
+
+class _Overwriting(WrappedTransport):
+    """A storage that lets every writer win."""
+
+    def put(self, name: str, data: Buffer, *, replace: bool = False) -> None:
+        del replace
+        super().put(name, data, replace=True)
+
+
+def test_a_storage_that_lets_every_writer_win_is_refused(transport: MemoryTransport, tmp_path: Path) -> None:
+    with pytest.raises(NotExclusive):
+        make(_Overwriting(transport), tmp_path)
+    assert list(transport.list("")) == []
