@@ -26,9 +26,13 @@ from bitbacker.engine import (
 
 _MODULES = (target, target_directories, target_files, target_metadata, restore_resume)
 _HOOKED = frozenset(
-    "chmod chown close fchmod fchown fstat ftruncate link listdir mkdir mknod open pwrite rename setxattr "
-    "stat symlink unlink utime".split()
+    (
+        *("open", "close", "pwrite", "ftruncate", "fstat", "stat", "listdir"),
+        *("mkdir", "mknod", "symlink", "link", "rename", "unlink"),
+        *("chmod", "fchmod", "chown", "fchown", "setxattr", "utime"),
+    )
 )
+_STATUS = ("st_mode", "st_uid", "st_gid", "st_nlink", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 Hook = Callable[[int, str], None]
 
@@ -114,10 +118,7 @@ def state(folder: Path, *, leave_out: Path) -> dict[str, tuple[object, ...]]:
             status = os.lstat(path)
             content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(status.st_mode) else ""
             found[str(path)] = (
-                *(
-                    getattr(status, f"st_{name}")
-                    for name in "mode uid gid nlink size mtime_ns ctime_ns".split()
-                ),
+                *(getattr(status, name) for name in _STATUS),
                 content,
                 os.readlink(path) if path.is_symlink() else "",
                 tuple(os.listxattr(path, follow_symlinks=False)),

@@ -11,10 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from bitbacker_plugins.chacha20poly1305 import ChaCha20Poly1305Cipher
-from bitbacker_plugins.files import FilesConfig, FilesSource
-from bitbacker_plugins.fixed import FixedChunker, FixedConfig
-from bitbacker_plugins.memory import MemoryTransport
 
 from bitbacker.engine.backup import BackupOptions, backup
 from bitbacker.engine.restore import RestoreResult, execute_restore
@@ -33,6 +29,10 @@ from bitbacker.repo.settings import LocalPaths
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.write import RawBlock
 from bitbacker.spi import ROW, Cipher, Located, NoConfig, Transport
+from bitbacker_plugins.chacha20poly1305 import ChaCha20Poly1305Cipher
+from bitbacker_plugins.files import FilesConfig, FilesSource
+from bitbacker_plugins.fixed import FixedChunker, FixedConfig
+from bitbacker_plugins.memory import MemoryTransport
 
 CHUNK_BYTES = 32 * 1024
 _numbers = itertools.count()
@@ -123,9 +123,10 @@ def plant(repository: Repository, directories: Sequence[tuple[bytes, Sequence[Pl
     """A snapshot of these entries, whatever they are; chunks of a block of their own for each entry."""
     with Session(repository, 1) as session:
         writer = EntryWriter(session)
+        stored: set[bytes] = set()
         for path, entries in directories:
             for entry in entries:
-                _store(repository, session, entry)
+                _store(repository, session, entry, stored)
             writer.add(_directory(repository, path, entries))
         writer.flush()
         index = session.settle_index()
@@ -139,11 +140,12 @@ def plant(repository: Repository, directories: Sequence[tuple[bytes, Sequence[Pl
     return snapshot
 
 
-def _store(repository: Repository, session: Session, entry: Planted) -> None:
-    if entry.chunks:
-        ids = b"".join(map(repository.keys.chunk_identity, entry.chunks))
-        sizes = tuple(map(len, entry.chunks))
-        session.submit_data(RawBlock(BlockKind.DATA, b"".join(entry.chunks), ids, sizes))
+def _store(repository: Repository, session: Session, entry: Planted, stored: set[bytes]) -> None:
+    new = [chunk for chunk in dict.fromkeys(entry.chunks) if chunk not in stored]
+    stored.update(new)
+    if new:
+        ids = b"".join(map(repository.keys.chunk_identity, new))
+        session.submit_data(RawBlock(BlockKind.DATA, b"".join(new), ids, tuple(map(len, new))))
 
 
 def _directory(repository: Repository, path: bytes, entries: Sequence[Planted]) -> Directory:

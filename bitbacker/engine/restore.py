@@ -69,7 +69,8 @@ def execute_restore(repository: Repository, plan: RestorePlan, observer: Observe
         tree.finish_directories()
     lost = len(plan.losses) + len(ledger.lost)
     if lost:
-        raise DamageError(f"{lost} entries are damaged or missing in the repository; all others are restored")
+        entries = "1 entry" if lost == 1 else f"{lost} entries"
+        raise DamageError(f"{entries} could not be restored, because the repository is damaged")
     _note_sockets(plan, observer)
     return RestoreResult(ledger.files, ledger.bytes, plan.skipped, ledger.problems)
 
