@@ -73,13 +73,9 @@ class LocalTransport:
         with storage_errors(f"read {name}"):
             try:
                 with self._directories.open(parent) as directory:
-                    fd = os.open(leaf, _READ, dir_fd=directory)
+                    return _read_whole(directory, leaf)
             except FileNotFoundError as error:
                 raise ObjectMissing(name) from error
-            try:
-                return _read_whole(fd, name)
-            finally:
-                os.close(fd)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         if not _PREFIX_PATTERN.fullmatch(prefix):
@@ -174,20 +170,29 @@ def _split(name: str) -> tuple[str, str]:
     return parent, leaf
 
 
-def _read_whole(fd: int, name: str) -> bytes:
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"cannot read {name}: it is not a regular file")
-    data = os.read(fd, status.st_size)
-    if len(data) == status.st_size:
-        return data
+def _read_whole(directory: int, leaf: str) -> bytes:
+    fd = os.open(leaf, _READ, dir_fd=directory)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"cannot read {leaf}: it is not a regular file")
+        data = os.read(fd, status.st_size)
+        return data if len(data) == status.st_size else _read_on(fd, data, status.st_size)
+    finally:
+        os.close(fd)
+
+
+def _read_on(fd: int, data: bytes, size_bytes: int) -> bytes:
+    """What follows on a read that came short."""
     parts = [data]
-    missing = status.st_size - len(data)
-    while missing and parts[-1]:
-        parts.append(os.read(fd, missing))
-        missing -= len(parts[-1])
-    if missing:
-        raise StorageError(f"cannot read {name}: the file ends {missing} bytes early")
+    missing_bytes = size_bytes - len(data)
+    while missing_bytes and parts[-1]:
+        parts.append(os.read(fd, missing_bytes))
+        missing_bytes -= len(parts[-1])
+    if missing_bytes:
+        raise StorageError(
+            f"cannot read an object of {size_bytes} bytes: it ends {missing_bytes} bytes early"
+        )
     return b"".join(parts)
 
 

@@ -78,6 +78,8 @@ class Directories:
         except OSError:
             self._doubtful = True
             raise
+        # The error of another thread's sync may have been about the entry of this one.
+        self._check(writing=True)
 
     def _check(self, *, writing: bool) -> None:
         if self._closed:
