@@ -74,7 +74,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Planted:
-    """An entry as somebody with the key could write it; `chunks` are its content."""
+    """An entry as somebody with the key could write it; `chunks` are its content.
+
+    With `stored`, that is what is stored under the ids of the chunks.
+    """
 
     name: bytes
     mode: int = stat.S_IFREG | 0o644
@@ -88,6 +91,7 @@ class Planted:
     mtime_ns: int = 1_500_000_000_123_456_789
     uid: int = 0
     gid: int = 0
+    stored: tuple[bytes, ...] | None = None
 
     @property
     def row(self) -> bytes:
@@ -145,7 +149,8 @@ def _store(repository: Repository, session: Session, entry: Planted, stored: set
     stored.update(new)
     if new:
         ids = b"".join(map(repository.keys.chunk_identity, new))
-        session.submit_data(RawBlock(BlockKind.DATA, b"".join(new), ids, tuple(map(len, new))))
+        data = b"".join(new if entry.stored is None else entry.stored)
+        session.submit_data(RawBlock(BlockKind.DATA, data, ids, tuple(map(len, new))))
 
 
 def _directory(repository: Repository, path: bytes, entries: Sequence[Planted]) -> Directory:
