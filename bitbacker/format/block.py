@@ -120,7 +120,8 @@ def unpack(
     if info.codec is Codec.STORED:
         return stored
     try:
-        if zstandard.frame_content_size(stored) != info.raw_bytes:
+        # A skippable frame says that it holds nothing, and no writer compresses nothing.
+        if not info.raw_bytes or zstandard.frame_content_size(stored) != info.raw_bytes:
             raise FormatError("a compressed block does not say its size")
         raw = decompressor.decompress(stored, max_output_size=info.raw_bytes, allow_extra_data=False)
     except zstandard.ZstdError as error:

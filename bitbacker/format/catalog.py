@@ -51,7 +51,7 @@ def decode_page(raw: bytes | memoryview) -> list[CatalogRecord]:
 
 def _read_record(reader: Reader) -> CatalogRecord:
     key = reader.blob()
-    return CatalogRecord(key, reader.blob() if reader.u8() else None)
+    return CatalogRecord(key, reader.blob() if reader.flag() else None)
 
 
 class SegmentState(IntEnum):
@@ -186,8 +186,8 @@ def decode_snapshot(record: CatalogRecord) -> Snapshot:
     if len(identity) != SNAPSHOT_ID_SIZE_BYTES or record.value is None:
         raise FormatError("a snapshot record that no writer makes")
     reader = Reader(record.value)
-    time_ns, partial, parent = reader.i64(), reader.u8(), reader.blob()
-    if partial not in (0, 1) or len(parent) not in (0, SNAPSHOT_ID_SIZE_BYTES):
+    time_ns, partial, parent = reader.i64(), reader.flag(), reader.blob()
+    if len(parent) not in (0, SNAPSHOT_ID_SIZE_BYTES):
         raise FormatError("a snapshot record that no writer makes")
     host, source, program = reader.text(), reader.text(), reader.text()
     roots = reader.many(reader.text, 4)
@@ -207,7 +207,7 @@ def decode_snapshot(record: CatalogRecord) -> Snapshot:
         tables,
         program,
         parent or None,
-        bool(partial),
+        partial,
         stats,
         users,
         groups,

@@ -173,7 +173,8 @@ def _offsets(counts: npt.NDArray[np.uint32]) -> list[int]:
 
 def is_link(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows are symlinks."""
-    return np.equal(rows["mode"] & 0o170000, stat.S_IFLNK)
+    links: npt.NDArray[np.bool_] = np.equal(rows["mode"] & 0o170000, stat.S_IFLNK)
+    return links
 
 
 def page_of(directories: list[Directory], drops: npt.NDArray[np.uint64] | None = None) -> EntryPage:
@@ -232,6 +233,8 @@ def decode_page(raw: bytes | memoryview) -> EntryPage:
     """Raises `FormatError`."""
     reader = Reader(raw)
     dirs, entries, links, extras, drops = (reader.u32() for _ in range(5))
+    if links > entries:
+        raise FormatError("more symlinks than entries")
     paths = _split(reader.blob(), dirs)
     entry_counts = reader.array("<u4", dirs).astype(np.uint32)
     name_sizes = reader.array("<u4", dirs).astype(np.uint32)
@@ -276,10 +279,10 @@ def _read_rows(reader: Reader, entries: int) -> bytes:
 
 
 def _split(joined: bytes, count: int) -> tuple[bytes, ...]:
-    parts = tuple(joined.split(b"\0")) if count else ()
-    if len(parts) != count or (not count and joined):
+    # Counted first: splitting a long run of zero bytes would take many times its size.
+    if joined.count(b"\0") + 1 != max(count, 1) or (not count and joined):
         raise FormatError("a list of strings with another number of strings")
-    return parts
+    return tuple(joined.split(b"\0")) if count else ()
 
 
 def _check(page: EntryPage) -> None:
@@ -299,6 +302,8 @@ def _check(page: EntryPage) -> None:
     keys = [directory_key(path) for path in page.paths]
     if any(low > high for low, high in pairwise(keys)):
         raise FormatError("directories out of order")
+    if bool((page.drops[1:] < page.drops[:-1]).any()):
+        raise FormatError("drops out of order")
 
 
 def check_names(names: list[bytes]) -> None:

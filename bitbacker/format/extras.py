@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bitbacker.errors import FormatError
 from bitbacker.format.wire import Reader, Writer
 
+_FILE_SIZE_MAX = 2**63 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class ExtentRef:
@@ -54,18 +56,20 @@ def encode_extras(extras: EntryExtras) -> bytes:
 
 
 def decode_extras(raw: bytes) -> EntryExtras:
-    """Raises `FormatError`, also for extents that overlap or do not ascend."""
+    """Raises `FormatError`, also for extents that overlap, do not ascend or end behind 2^63 - 1."""
     if not raw:
         return NOTHING
     reader = Reader(raw)
     xattrs = reader.many(lambda: Xattr(reader.blob(), reader.blob()), 8)
     extents: tuple[ExtentRef, ...] | None = None
-    if reader.u8():
+    if reader.flag():
         extents = reader.many(lambda: ExtentRef(reader.u64(), reader.u64()), 16)
         at = 0
         for extent in extents:
             if extent.offset_bytes < at or not extent.size_bytes:
                 raise FormatError("extents out of order")
             at = extent.offset_bytes + extent.size_bytes
+        if at > _FILE_SIZE_MAX:
+            raise FormatError("an extent behind the largest file")
     reader.end()
     return EntryExtras(xattrs, extents)

@@ -98,7 +98,10 @@ def _encode_tip(tip: SourceTip) -> bytes:
 
 def decode_head(plaintext: bytes | bytearray | memoryview) -> Head:
     """Raises `FormatError`."""
-    reader = Reader(Reader(plaintext).blob())
+    framed = Reader(plaintext)
+    reader = Reader(framed.blob())
+    if framed.left < SKETCH_SIZE_BYTES:
+        raise FormatError("a head whose body reaches into its sketch")
     number, previous_hash = reader.u64(), reader.raw(HASH_SIZE_BYTES)
     time_ns, writer = reader.i64(), reader.raw(16)
     prunes, segments = reader.u64(), reader.u64()

@@ -104,7 +104,7 @@ def encode_directory(infos: tuple[SlotInfo, ...], size_bytes: int) -> bytes:
     for info in infos:
         writer.u8(info.kind)
         writer.u64(info.created_s)
-        writer.blob(info.label.encode()[:LABEL_MAX_BYTES])
+        writer.blob(info.label.encode("utf-8", "replace")[:LABEL_MAX_BYTES])
     return _padded(writer.bytes(), size_bytes, "the directory of key slots is too long")
 
 

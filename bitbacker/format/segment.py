@@ -103,7 +103,10 @@ def read_contents(plaintext: bytes | bytearray | memoryview) -> list[BlockInfo]:
     toc = Reader(memoryview(plaintext)[toc_at : toc_at + toc_size])
     infos: list[BlockInfo] = []
     offset = _HEADER.size
-    for _ in range(toc.u32()):
+    count = toc.u32()
+    if count > BLOCKS_MAX:
+        raise FormatError(f"a segment of {count} blocks")
+    for _ in range(count):
         info = _read_row(toc, offset)
         offset += info.stored_bytes
         infos.append(info)
@@ -126,7 +129,9 @@ def _read_row(toc: Reader, offset: int) -> BlockInfo:
     sizes = toc.array("<u4", chunks).astype(np.uint32)
     if block_codec is Codec.STORED and stored != raw:
         raise FormatError("a stored block of two sizes")
-    if (block_kind is BlockKind.DATA) != (chunks > 0) or (chunks and int(sizes.sum(dtype=np.uint64)) != raw):
+    if (block_kind is BlockKind.DATA) != (chunks > 0):
+        raise FormatError("chunks where none belong, or none where they do")
+    if chunks and (int(sizes.sum(dtype=np.uint64)) != raw or not bool(sizes.all())):
         raise FormatError("a block whose chunks do not fill it")
     return BlockInfo(block_kind, block_codec, offset, stored, raw, ids, sizes)
 

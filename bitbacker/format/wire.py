@@ -97,6 +97,13 @@ class Reader:
     def u8(self) -> int:
         return self._data[self._take(1)]
 
+    def flag(self) -> bool:
+        """A byte of 0 or 1."""
+        value = self.u8()
+        if value > 1:
+            raise FormatError(f"a flag of {value}")
+        return bool(value)
+
     def u16(self) -> int:
         value: int = _U16.unpack_from(self._data, self._take(2))[0]
         return value
