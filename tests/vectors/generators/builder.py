@@ -126,8 +126,8 @@ class KeyslotsPlan:
         return self.version.to_bytes(2, "little") + content[2:]
 
     def infos(self) -> tuple[SlotInfo, ...]:
-        kinds = {number: SlotKind.PASSPHRASE for number in self.passwords}
-        kinds |= {number: SlotKind.RECOVERY for number in self.recovery}
+        kinds = dict.fromkeys(self.passwords, SlotKind.PASSPHRASE)
+        kinds |= dict.fromkeys(self.recovery, SlotKind.RECOVERY)
         return tuple(
             SlotInfo(kinds[number], 1_700_000_000, f"key {number}")
             if number in kinds
@@ -166,7 +166,9 @@ class Builder:
         self.keys: Keys = keys_of(plan.root_key)
         self.objects: dict[str, bytes] = {names.KEYSLOTS: keyslots(plan)}
         self.plaintexts: dict[str, bytes] = {}
-        self.head = Head(1, bytes(32), 1_700_000_000_000_000_000, self.random("writer 1", 16), 0, 0, 0, (), ())
+        self.head = Head(
+            1, bytes(32), 1_700_000_000_000_000_000, self.random("writer 1", 16), 0, 0, 0, (), ()
+        )
         self.put_head(self.head)
 
     def random(self, label: str, size_bytes: int) -> bytes:
@@ -270,9 +272,7 @@ class Session:
         ids = np.frombuffer(b"".join(row[0] for row in placed), IDS_DTYPE)
         locations = np.array([(0, *row[1:]) for row in placed], dtype=LOCATION_DTYPE)
         page = IndexPage(ids, locations)
-        ref = PageRef(
-            self.block(BlockKind.INDEX, index.encode_page(page)), ids[:1].tobytes(), len(placed)
-        )
+        ref = PageRef(self.block(BlockKind.INDEX, index.encode_page(page)), ids[:1].tobytes(), len(placed))
         self.indexes.append(self.table(TableRoot(BlockKind.INDEX, (ref,), (self.identity,))))
 
     def catalog_table(self, snapshots: Sequence[Snapshot], born: int, removed: Sequence[bytes] = ()) -> None:
