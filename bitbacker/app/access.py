@@ -27,7 +27,7 @@ from bitbacker.config import (
     state_directory,
 )
 from bitbacker.crypto.slots import Unlocker
-from bitbacker.errors import RepositoryMissing, UsageError
+from bitbacker.errors import RepositoryMissing, SecretError, UsageError
 from bitbacker.host import Host, Kind
 from bitbacker.repo.create import create
 from bitbacker.repo.open import Repository, open_repository
@@ -58,7 +58,7 @@ class Wiring:
     def __init__(self, access: Access, prompt: Prompt | None = None) -> None:
         path = find_config(access.config)
         self.config: Config = read_config(path) if path else no_config()
-        self.host = Host(self.config.plugins)
+        self.host = Host([str(file) for file in self.config.plugins])
         self._access = access
         self._prompt = prompt
 
@@ -82,19 +82,19 @@ class Wiring:
 
     def unlocker(self, remote: Remote) -> Unlocker:
         """The password of a remote.  Raises `SecretError`, `UsageError`."""
-        return Unlocker(resolve(self._password(remote), self._prompt).reveal())
+        return Unlocker(self._resolved(self._password(remote)))
 
     def new_unlocker(self, remote: Remote) -> Unlocker:
         """A password that is being chosen: one that is typed in is typed in twice."""
         source = self._password(remote)
         if source.way == "prompt":
             return self.typed_twice(source.purpose)
-        return Unlocker(resolve(source, self._prompt).reveal())
+        return Unlocker(self._resolved(source))
 
     def typed_twice(self, purpose: str) -> Unlocker:
         """A new password from the terminal.  Raises `SecretError`, `UsageError`."""
-        first = resolve(SecretSource("prompt", (), f"new {purpose}"), self._prompt).reveal()
-        again = resolve(SecretSource("prompt", (), f"new {purpose} again"), self._prompt).reveal()
+        first = self._resolved(SecretSource("prompt", (), f"new {purpose}"))
+        again = self._resolved(SecretSource("prompt", (), f"new {purpose} again"))
         if first != again:
             raise UsageError("the two passwords differ", hint="try again")
         return Unlocker(first)
@@ -140,6 +140,14 @@ class Wiring:
         except RepositoryMissing as error:
             raise RepositoryMissing(f"there is no repository at {shown_url(remote.url)}") from error
         return Connection(self, remote, repository, unlocker)
+
+    def _resolved(self, source: SecretSource) -> str:
+        if source.way == "prompt" and self._prompt is None:
+            raise SecretError(
+                f"the {source.purpose} would be asked for, but there is no terminal",
+                hint="use --password-file, --password-command or BITBACKER_PASSWORD",
+            )
+        return resolve(source, self._prompt).reveal()
 
     def _password(self, remote: Remote) -> SecretSource:
         outside = password_from_outside(self._access.password_file, self._access.password_command)

@@ -19,4 +19,5 @@ def list_plugins(config: str = "", kind: str = "") -> tuple[Plugin, ...]:
         raise UsageError(f"there is no kind of plugin {kind!r}", hint=f"the kinds are {', '.join(kinds)}")
     path = find_config(config)
     files = (read_config(path) if path else no_config()).plugins
-    return tuple(plugin for plugin in catalog(files) if kind in ("", plugin.kind.value))
+    found = catalog([str(file) for file in files])
+    return tuple(plugin for plugin in found if kind in ("", plugin.kind.value))

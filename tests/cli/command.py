@@ -48,13 +48,15 @@ class Home:
         fixed = {"HOME": str(self.top), "TZ": "UTC", "LANG": "C.UTF-8", "BITBACKER_PASSWORD": PASSWORD}
         return {**kept, **own, **fixed, "BITBACKER_REMOTE": str(self.repository), **more}
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         """A process that the test watches over."""
         return subprocess.Popen(
             [sys.executable, "-m", "bitbacker", *arguments],
             cwd=self.top,
             env=self.environment(**(env or {})),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
