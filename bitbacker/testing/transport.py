@@ -452,7 +452,7 @@ class TransportContract(Contract, kit=True):
     ) -> None:
         if transport.abilities.append_only:
             return
-        names = sorted(spread_names(self.listing_length))
+        names = sorted(spread_names(min(self.listing_length, 2_000)))
         put_all(transport, names)
         rows = other.list("segments/")
         listed = [next(rows).name for _ in range(2)]

@@ -15,15 +15,16 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from bitbacker.errors import ConfigError, NotExclusive, ObjectExists, ObjectMissing, StorageError
-from bitbacker.spi import NAME_PATTERN, Abilities, Buffer, NoConfig, ObjectInfo, Transport, hookimpl
+from bitbacker.spi import NAME_PATTERN, Abilities, Buffer, Located, NoConfig, ObjectInfo, Transport, hookimpl
 from bitbacker_plugins.local.directories import Directories, sync
 from bitbacker_plugins.local.failures import storage_errors
 from bitbacker_plugins.local.temporary import DIRECTORY, TemporaryFile, sweep, temporary_file
 
 _PREFIX_PATTERN = re.compile(r"([a-z]+/)?")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINKLESS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _CONCURRENCY = 8
@@ -42,11 +43,16 @@ class LocalTransport:
         self._swept = False
 
     @property
+    def path(self) -> str:
+        """The directory of the repository."""
+        return self._directories.path
+
+    @property
     def abilities(self) -> Abilities:
         """A mount that is read-only shows as `read_only`; links that do not work show at the first put."""
         read_only = False
         with suppress(OSError):
-            read_only = bool(os.statvfs(self._directories.path).f_flag & os.ST_RDONLY)
+            read_only = bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
         return Abilities(exclusive_put=True, concurrency=_CONCURRENCY, read_only=read_only)
 
     def put(self, name: str, data: Buffer, *, replace: bool = False) -> None:
@@ -80,7 +86,7 @@ class LocalTransport:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         if not _PREFIX_PATTERN.fullmatch(prefix):
             raise StorageError(f"{prefix!r} is no prefix of object names")
-        with storage_errors(f"list {self._directories.path!r}"):
+        with storage_errors(f"list {self.path!r}"):
             found, below = self._scan(prefix)
         # A directory sorts as its entries do, with the slash: `heads/...` comes before `headstone`.
         for key in sorted([*found, *below]):
@@ -96,7 +102,7 @@ class LocalTransport:
             leaves.setdefault(parent, []).append(leaf)
         for parent, below in leaves.items():
             with (
-                storage_errors(f"delete objects in {parent or self._directories.path!r}"),
+                storage_errors(f"delete objects in {parent or self.path!r}"),
                 suppress(FileNotFoundError),
                 self._directories.open(parent) as directory,
             ):
@@ -122,7 +128,7 @@ class LocalTransport:
         except OSError as error:
             if error.errno in _LINKLESS:
                 raise NotExclusive(
-                    f"the file system of {self._directories.path!r} makes no hard links: {error.strerror}"
+                    f"the file system of {self.path!r} makes no hard links: {error.strerror}"
                 ) from error
             raise
 
@@ -144,7 +150,7 @@ class LocalTransport:
                     with suppress(FileNotFoundError):
                         found[name] = entry.stat(follow_symlinks=False).st_size
                 elif not entry.is_dir(follow_symlinks=False):
-                    raise StorageError(f"{name} in {self._directories.path!r} is a link or device, no object")
+                    raise StorageError(f"{name} in {self.path!r} is a link or device, no object")
                 elif not prefix:
                     below.add(f"{name}/")
         return found, below
@@ -152,14 +158,16 @@ class LocalTransport:
 
 def _path_of(url: str) -> str:
     """The absolute path that a file URL names."""
-    parts = urlsplit(url)
-    path = unquote(parts.path, errors="surrogateescape")
-    advice = "write file:// and an absolute path, for example file:///srv/backup"
-    if parts.scheme != "file" or parts.netloc or not path.startswith("/") or "\0" in path:
-        raise ConfigError(f"the URL of a local repository must name an absolute path: {advice}")
-    if "?" in url or "#" in url:
-        raise ConfigError("a path in a file URL is percent-encoded: write ? as %3F and # as %23")
-    return os.path.normpath("/" + path.lstrip("/"))
+    place = f"{url.file}:{url.line}: " if isinstance(url, Located) and url.file else ""
+    path = url.removeprefix("file://")
+    if path == url or not path.strip("/") or not path.startswith("/") or "%00" in path or "\0" in path:
+        raise ConfigError(
+            f"{place}a local repository needs an absolute path: write file:// and the path, "
+            "for example file:///srv/backup"
+        )
+    if "?" in path or "#" in path or _LONE_PERCENT.search(path):
+        raise ConfigError(f"{place}in a URL, write ? as %3F, # as %23 and % as %25")
+    return os.path.normpath("/" + unquote(path, errors="surrogateescape").lstrip("/"))
 
 
 def _split(name: str) -> tuple[str, str]:
