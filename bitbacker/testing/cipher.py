@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitbacker.errors import BitBackerError, SealBroken
@@ -117,6 +117,8 @@ class CipherContract(Contract, kit=True):
 
     @promise_settings
     @given(plaintext=st.binary(max_size=300), aad=st.binary(max_size=300))
+    @example(plaintext=b"text\0\0", aad=b"\0")
+    @example(plaintext=b"\0\0text", aad=b"")
     def test_any_plaintext_and_any_associated_data_will_do(
         self, cipher: Cipher, plaintext: bytes, aad: bytes
     ) -> None:

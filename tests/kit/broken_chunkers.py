@@ -285,4 +285,5 @@ class TestWithATestRemovedLater(Broken):
     breaks = ("test_every_test_of_the_contract_is_run",)
 
 
-TestWithATestRemovedLater.test_data_is_not_kept = None  # type: ignore[assignment,method-assign]  # the fault
+without: Any = TestWithATestRemovedLater
+without.test_data_is_not_kept = None

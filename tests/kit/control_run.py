@@ -49,6 +49,6 @@ def _tests(suite: Suite) -> list[tuple[str, ...]]:
 
 if __name__ == "__main__":
     # That a test fails is all that is asked, so nobody needs the smallest example.
-    settings.register_profile("control", phases=[Phase.generate], database=None)
+    settings.register_profile("control", phases=[Phase.explicit, Phase.generate], database=None)
     profile = ["--hypothesis-profile=control", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     sys.exit(pytest.main(["-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", *profile, *sys.argv[1:]]))
