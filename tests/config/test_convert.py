@@ -33,6 +33,7 @@ class Schema:
     text: str = ""
     place: Located = Located("")  # noqa: RUF009  # a string is immutable
     maybe: int | None = None
+    maybe_text: str | None = None
     words: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
     places: tuple[Located, ...] = ()
@@ -80,6 +81,7 @@ def complaint(text: str, schema: type[Any] = Schema) -> str:
         ("ratio = 2", Schema(ratio=2.0)),
         ("text = 'a'", Schema(text="a")),
         ("maybe = 3", Schema(maybe=3)),
+        ("maybe_text = 'never'", Schema(maybe_text="never")),
         ("words = ['a', 'b']", Schema(words=("a", "b"))),
         ("numbers = []", Schema(numbers=())),
         ("nested = [[1], [2, 3]]", Schema(nested=((1,), (2, 3)))),

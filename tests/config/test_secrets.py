@@ -177,6 +177,11 @@ def test_a_missing_systemd_credential_is_an_error(tmp_path: Path, monkeypatch: p
     assert "there is no systemd credential 'x'" in str(error)
 
 
+def test_what_a_command_complains_about_is_not_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    complaint(lambda: resolved(f"password = {{ command = ['sh', '-c', 'echo {HIDDEN} >&2; exit 1'] }}"))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_command_does_not_read_our_input(tmp_path: Path) -> None:
     """`backup --stdin` pipes data in, and a password command must not eat it."""
     script = tmp_path / "script"
