@@ -172,4 +172,7 @@ def _merge(path: bytes, parts: tuple[Part, ...]) -> Directory:
         for position, name in enumerate(columns.directory.name_list):
             if part.dropped is None or not part.dropped[first + position]:
                 newest[name] = Pick(name, columns, position)
+            else:
+                # What an entry overruled does not come back when the entry is dropped.
+                newest.pop(name, None)
     return pick_entries(path, [pick for _, pick in sorted(newest.items())])
