@@ -361,17 +361,18 @@ def few_inodes(tmp_path: Path) -> Iterator[Path]:
     yield from mounted(tmp_path / "few", "-t", "tmpfs", "-o", "size=6m,nr_inodes=8", "tmpfs")
 
 
-@pytest.fixture
-def linkless(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(params=["vfat", "exfat-fuse"])
+def linkless(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A FAT file system in an image."""
     image = tmp_path / "image"
-    tool = shutil.which("mkfs.vfat", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    maker = f"mkfs.{request.param.removesuffix('-fuse')}"
+    tool = shutil.which(maker, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if tool is None:
-        pytest.skip("there is no mkfs.vfat here; a link that fails is tested with a simulated disk")
+        pytest.skip(f"there is no {maker} here; a link that fails is also tested with a simulated disk")
     with image.open("wb") as file:
-        file.truncate(16 * MIB)
+        file.truncate(32 * MIB)
     subprocess.run([tool, str(image)], check=True, capture_output=True)
-    yield from mounted(tmp_path / "fat", "-t", "vfat", "-o", "loop", str(image))
+    yield from mounted(tmp_path / "fat", "-t", request.param, "-o", "loop", str(image))
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(small: Path) -> None:

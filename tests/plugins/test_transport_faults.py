@@ -82,7 +82,7 @@ def test_a_recording_transport_tells_what_was_done_and_what_failed(inner: Memory
 def test_a_crashing_transport_dies_at_its_operation(
     inner: MemoryTransport, mode: str, stored: list[bytes]
 ) -> None:
-    transport = CrashingTransport(inner, 2, mode)  # type: ignore[arg-type]
+    transport = CrashingTransport(inner, 2, mode)
     transport.put(head(0), b"0")
     assert transport.get(head(0)) == b"0"
     with pytest.raises(Crash):
@@ -95,7 +95,7 @@ def test_a_crashing_transport_dies_at_its_operation(
 def test_each_deletion_of_a_batch_is_an_operation_to_crash_at(inner: MemoryTransport, mode: str) -> None:
     for number in range(4):
         inner.put(head(number), b"x")
-    transport = CrashingTransport(inner, 3, mode)  # type: ignore[arg-type]
+    transport = CrashingTransport(inner, 3, mode)
     with pytest.raises(Crash):
         transport.delete([head(number) for number in range(4)])
     assert names_in(inner) == ([head(3)] if mode == "after" else [head(2), head(3)])
@@ -233,7 +233,7 @@ def test_a_gate_comes_before_the_operation(inner: MemoryTransport) -> None:
 def race(choose: Callable[[list[str]], str]) -> tuple[list[tuple[str, Operation]], dict[str, int]]:
     """Three clients race for four names; returns the history and how many names each one won."""
     MemoryTransport.drop(URL)
-    schedule = Interleaving(choose)  # type: ignore[arg-type]
+    schedule = Interleaving(choose)
 
     def client(name: str) -> Callable[[], int]:
         transport = GatedTransport(MemoryTransport(URL, NoConfig()), schedule.gate(name))
@@ -282,7 +282,7 @@ def test_a_client_that_crashes_lets_the_others_go_on(inner: MemoryTransport) -> 
 
 
 def test_an_error_of_the_choice_ends_the_run(inner: MemoryTransport) -> None:
-    schedule = Interleaving(lambda _: 1 / 0)  # type: ignore[arg-type,return-value]
+    schedule = Interleaving(lambda _: 1 / 0)
     transport = GatedTransport(inner, schedule.gate("a"))
     with pytest.raises(ZeroDivisionError):
         schedule.run({"a": lambda: transport.put(head(1), b"x")})

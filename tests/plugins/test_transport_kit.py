@@ -107,7 +107,7 @@ class ReplacesOnlyWhatExists(MemoryTransport):
 class KeepsTheBuffer(MemoryTransport):
     def put(self, name: str, data: Buffer, *, replace: bool = False) -> None:
         super().put(name, b"", replace=replace)
-        self._objects[name] = data  # type: ignore[assignment]
+        self._objects[name] = data
 
     def get(self, name: str) -> bytes:
         return bytes(super().get(name))
@@ -130,7 +130,7 @@ class TakesOnlyBytes(MemoryTransport):
 
 class ReturnsABytearray(MemoryTransport):
     def get(self, name: str) -> bytes:
-        return bytearray(super().get(name))  # type: ignore[return-value]
+        return bytearray(super().get(name))
 
 
 class RoundsSizesUp(MemoryTransport):
@@ -431,7 +431,7 @@ def test_a_lying_transport_fails(lie: str) -> None:
     with pytest.raises((AssertionError, ObjectMissing)):
         run(
             "test_what_was_put_is_got",
-            lambda url: LyingTransport(MemoryTransport(url, NoConfig()), lie),  # type: ignore[arg-type]
+            lambda url: LyingTransport(MemoryTransport(url, NoConfig()), lie),
             size_bytes=4096,
         )
 
