@@ -74,8 +74,8 @@ class ContentReader:
     @staticmethod
     def _reuse(result: dict[int, Content], index: int, row: bytes, first: Content) -> None:
         """Another name of a file that was read already, if it still is as it was then."""
-        same = Content(first.row, first.chunk_ids, first.changed or row != first.row, first.extents)
-        result[index] = same
+        changed = first.changed or _stamp(row) != _stamp(first.row)
+        result[index] = Content(first.row, first.chunk_ids, changed, first.extents)
 
     def _read_small(self, listing: Listing, indexes: list[int], result: dict[int, Content]) -> None:
         limit = self._chunker.min_size_bytes
@@ -116,9 +116,11 @@ class ContentReader:
             problem = file.problem()
             if problem:
                 self._problem(path_of(listing, index), problem)
-            return Content(
-                _sized(file.row, size), b"".join(ids), bool(problem), _holes(file.row, file.extents)
-            )
+            row = _sized(file.row, size)
+            holes = _holes(row, file.extents)
+            if problem:
+                row, holes = _as_read(row, holes, size)
+            return Content(row, b"".join(ids), bool(problem), holes)
 
     def _chunks(self, readinto: Callable[[memoryview], int], ids: list[bytes]) -> int:
         """Cut a stream into chunks; returns its length."""
@@ -146,6 +148,31 @@ class ContentReader:
         if final and len(data) <= self._chunker.min_size_bytes:
             return (len(data),)
         return self._chunker.cut(data, final=final)
+
+
+def _stamp(row: bytes) -> tuple[int, int, int]:
+    """Kind and mode, size and mtime: what two names of one file share, whatever ctime is trusted."""
+    mode, _, _, _, _, size, mtime, _, _ = ROW.unpack(row)
+    return mode, size, mtime
+
+
+def _as_read(
+    row: bytes, holes: tuple[ExtentRef, ...] | None, read_bytes: int
+) -> tuple[bytes, tuple[ExtentRef, ...] | None]:
+    """A file that was cut off while it was read is stored as long as it was read."""
+    fields = ROW.unpack(row)
+    if holes is None:
+        return ROW.pack(*fields[:5], read_bytes, *fields[6:]), None
+    kept: list[ExtentRef] = []
+    for extent in holes:
+        size = min(extent.size_bytes, read_bytes)
+        read_bytes -= size
+        if size:
+            kept.append(ExtentRef(extent.offset_bytes, size))
+        if size < extent.size_bytes:
+            end = extent.offset_bytes + size
+            return ROW.pack(*fields[:5], end, *fields[6:]), tuple(kept)
+    return row, holes
 
 
 def _sized(row: bytes, size: int) -> bytes:

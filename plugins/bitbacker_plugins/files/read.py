@@ -20,6 +20,8 @@ RACY_NS = 50_000_000
 """Stamps as young as this may be given to a later change as well: the kernel's clock for them is coarse."""
 
 CHANGED = "changed while it was read"
+_BLOCK_BYTES = 512
+_INLINE_MAX_BYTES = 4096
 _NO_FILE = "it is no regular file any more"
 # O_NONBLOCK and O_NOCTTY: should the file have been replaced by a FIFO or terminal, opening does nothing.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -59,6 +61,11 @@ def same(before: os.stat_result, after: os.stat_result) -> bool:
     )
 
 
+def has_holes(status: os.stat_result) -> bool:
+    """Whether a file may have holes: it takes less than its size, and not because it lies in its inode."""
+    return status.st_blocks * _BLOCK_BYTES < status.st_size and status.st_size > _INLINE_MAX_BYTES
+
+
 class SmallReader:
     """Reads whole small files of one directory at a time."""
 
@@ -84,7 +91,7 @@ class SmallReader:
         racy = is_racy(before)
         try:
             size = before.st_size
-            if size > limit_bytes:
+            if size > limit_bytes or has_holes(before):
                 return SmallRead(-1, self._packer.pack(before), TOO_LARGE)
             # One byte more than the size is asked for, so that growth is noticed.
             got = os.readv(descriptor, [into[:size], self._spare])
@@ -156,7 +163,7 @@ class LargeFile:
 
     def _find_extents(self) -> Sequence[Extent]:
         size = self._before.st_size
-        if self._before.st_blocks * 512 >= size:
+        if not has_holes(self._before):
             return (Extent(0, size),) if size else ()
         extents: list[Extent] = []
         end = 0
