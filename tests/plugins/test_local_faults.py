@@ -338,3 +338,23 @@ def test_a_name_that_exists_is_not_a_failed_call(tmp_path: Path) -> None:
     transport.put(segment(1), b"x")
     with pytest.raises(ObjectExists):
         transport.put(segment(1), b"x")
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_sync_goes_through_the_cache_of_the_drive_where_that_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, offered: bool
+) -> None:
+    """As on macOS, with and without a file system that can do it."""
+    full, plain = [], []
+
+    def fcntl(fd: int, command: int) -> None:
+        full.append(command)
+        if not offered:
+            raise OSError(errno.ENOTSUP, f"not on {fd}")
+
+    monkeypatch.setattr(directories, "_FULL_SYNC", 51)
+    monkeypatch.setattr(directories.fcntl, "fcntl", fcntl)
+    monkeypatch.setattr(os, "fsync", plain.append)
+    LocalTransport(tmp_path.as_uri(), local.NoConfig()).put("keyslots", b"x")
+    assert set(full) == {51}
+    assert len(plain) == (0 if offered else len(full))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from threading import get_ident
 
 import pytest
@@ -443,3 +445,19 @@ def test_every_test_of_the_kit_has_a_control() -> None:
         "test_every_test_of_the_contract_is_run",
     }
     assert {name for name in dir(TransportContract) if name.startswith("test_")} == controlled
+
+
+def documented(tag: str) -> str:
+    """The Python blocks of docs/transports.md, one behind the other."""
+    text = (Path(__file__).parents[2] / "docs" / "transports.md").read_text()
+    return "\n".join(re.findall(rf"^```{tag}\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
+
+
+namespace: dict[str, type[TransportContract]] = {}
+exec(compile(documented("python"), "docs/transports.md", "exec"), namespace)
+
+
+class TestTheTransportOfTheDocumentation(namespace["TestSqlite"]):
+    """What docs/transports.md shows to plugin authors keeps the contract, word for word."""
+
+    listing_length = 100

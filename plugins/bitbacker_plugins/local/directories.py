@@ -132,7 +132,7 @@ class Directories:
         Another client may have made these directories a moment ago and not have synced them yet.
         One that may not be read was made by somebody with more rights, long before.
         """
-        path = self.path
+        path = os.path.realpath(self.path)
         while path != os.path.dirname(path):
             path = os.path.dirname(path)
             try:
