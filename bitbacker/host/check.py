@@ -43,7 +43,7 @@ def _complaints(kind: Kind, offered: object) -> Iterator[str]:
     config = getattr(offered, "Config", None)
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
         yield f"{offered.__name__} has no Config, a frozen dataclass"
-    elif not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    elif not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # known at run time only
         yield f"{offered.__name__}.Config is not frozen"
     missing = [name for name in _demanded(CONTRACTS[kind]) if not hasattr(offered, name)]
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import pluggy
 
@@ -38,7 +39,7 @@ class Fanout:
         # pluggy's own call would end at the first one that raises.
         for implementation in self._manager.hook.bitbacker_event.get_hookimpls():
             arguments = [event for _ in implementation.argnames]
-            self._contained(implementation.plugin_name, lambda: implementation.function(*arguments))  # noqa: B023  # called at once
+            self._contained(implementation.plugin_name, partial(implementation.function, *arguments))
 
     def close(self) -> None:
         """Close every notifier."""
