@@ -304,6 +304,8 @@ def _check(page: EntryPage) -> None:
         raise FormatError("directories out of order")
     if bool((page.drops[1:] < page.drops[:-1]).any()):
         raise FormatError("drops out of order")
+    if bool((page.marks > MARK_CHANGED_WHILE_READ).any()):
+        raise FormatError("an entry with a mark of unknown meaning")
 
 
 def check_names(names: list[bytes]) -> None:

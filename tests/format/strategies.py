@@ -139,7 +139,7 @@ def directories(draw: st.DrawFn, path: bytes = b"") -> Directory:
         b"\0".join(found),
         b"".join(packed),
         draw(st.binary(min_size=8 * len(found), max_size=8 * len(found))),
-        bytes(draw(st.lists(u8, min_size=len(found), max_size=len(found)))),
+        bytes(draw(st.lists(st.integers(0, 1), min_size=len(found), max_size=len(found)))),
         np.array(counts, dtype=np.uint32),
         draw(st.binary(min_size=16 * sum(counts), max_size=16 * sum(counts))),
         tuple(draw(names) for _ in links),
