@@ -35,11 +35,9 @@ class TableCache:
             return None
         path = self._folder / identity
         try:
-            with path.open("rb") as file:
-                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except (OSError, ValueError):
+            blobs = _parse(_mapped(path))
+        except OSError:
             return None
-        blobs = _parse(data)
         if blobs is None:
             with suppress(OSError):
                 path.unlink()
@@ -63,6 +61,14 @@ class TableCache:
             for path in self._folder.iterdir():
                 if path.name not in wanted:
                     path.unlink()
+
+
+def _mapped(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            # An empty file cannot be mapped.
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _write(path: Path, blobs: list[bytes | memoryview]) -> None:

@@ -18,7 +18,9 @@ _RECENT_MAX = 50_000
 class SeenChunks:
     """A set of chunk ids that grows to millions: a small Python set before sorted arrays."""
 
-    def __init__(self) -> None:
+    def __init__(self, recent_max: int = _RECENT_MAX) -> None:
+        """`recent_max`: how many ids may be in the Python set between batches."""
+        self._recent_max = recent_max
         self._recent: set[bytes] = set()
         self._runs: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
 
@@ -31,7 +33,7 @@ class SeenChunks:
 
     def settle(self) -> None:
         """Between batches: sort what has become too much for a Python set."""
-        if len(self._recent) > _RECENT_MAX:
+        if len(self._recent) > self._recent_max:
             self._settle()
 
     def known(self, ids: list[bytes]) -> npt.NDArray[np.bool_]:
