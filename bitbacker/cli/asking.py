@@ -10,7 +10,7 @@ import typer
 from bitbacker.app.access import Access, Prompt
 from bitbacker.cli.escape import escaped
 from bitbacker.cli.options import Globals
-from bitbacker.errors import UsageError
+from bitbacker.errors import BitBackerError, UsageError
 
 
 def access_of(chosen: Globals) -> Access:
@@ -32,9 +32,13 @@ def password_prompt(*, stdin_is_data: bool = False) -> Prompt | None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if that is wanted.  Raises `typer.Abort`, and `UsageError` where nobody can be asked."""
+    """Go on only if that is wanted.
+
+    Raises `BitBackerError` when it is not, `UsageError` where nobody can be asked.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to confirm this", hint="--yes confirms it, --dry-run only shows it")
-    typer.confirm(question, abort=True, err=True)
+    if not typer.confirm(question, err=True):
+        raise BitBackerError("not confirmed; nothing was changed")

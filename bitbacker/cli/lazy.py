@@ -165,8 +165,8 @@ def _write_params(ctx: Any, formatter: Any, params: Sequence[Any]) -> None:
         records = [param.get_help_record(ctx) for param in params if param.param_type_name == kind]
         rows = [record for record in records if record]
         if kind == "argument":
-            # Typer writes the type beside the name, and it is always text.
-            rows = [(left.removesuffix(" <str>"), right) for left, right in rows]
+            # Typer writes the type of Python beside the name.
+            rows = [(left.partition(" <")[0], right) for left, right in rows]
         if rows:
             with formatter.section(title):
                 formatter.write_dl(rows)

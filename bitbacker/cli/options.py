@@ -59,7 +59,7 @@ def global_options(
         str,
         typer.Option(
             metavar="FILE",
-            help="Read the password from the first line of a file. Else BITBACKER_PASSWORD.",
+            help="Read the password from a file. Else BITBACKER_PASSWORD.",
             show_default=False,
         ),
     ] = "",

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import typer
 
 from bitbacker.cli.lazy import load, root
-from bitbacker.cli.table import WORDS, Word
-
-
-def every_word(words: tuple[Word, ...] = WORDS, above: str = "") -> Iterator[tuple[str, Word]]:
-    for word in words:
-        name = f"{above} {word.name}".strip()
-        yield name, word
-        yield from every_word(word.words, name)
-
+from bitbacker.cli.table import WORDS
+from cli.reference import every_word, help_of
 
 EVERY = dict(every_word())
-
-
-def help_of(name: str) -> str:
-    """The help text, as wide as in the documentation."""
-    ctx: Any = None
-    command: Any = root(WORDS)
-    for part in ["bitbacker", *name.split()]:
-        if ctx is not None:
-            command = command.get_command(ctx, part)
-        ctx = command.context_class(command, parent=ctx, info_name=part, terminal_width=80)
-    text: str = command.get_help(ctx)
-    return text
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -22,7 +22,7 @@ def backup(
     ctx: typer.Context,
     *,
     paths: Annotated[
-        Texts, typer.Argument(metavar="[PATH]...", help="Files and directories.", show_default=False)
+        Texts, typer.Argument(metavar="PATH", help="Files and directories.", show_default=False)
     ] = None,
     source: Annotated[
         str, typer.Option(metavar="NAME", help="A source of the configuration.", show_default=False)

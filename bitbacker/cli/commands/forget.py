@@ -29,7 +29,7 @@ def forget(
     *,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SNAPSHOT]...", help="Forget exactly these.", show_default=False),
+        typer.Argument(metavar="SNAPSHOT", help="Forget exactly these.", show_default=False),
     ] = None,
     keep_last: Annotated[
         Count,

@@ -23,7 +23,7 @@ def ls(
     *,
     snapshot: SnapshotName,
     path: Annotated[
-        str, typer.Argument(metavar="[PATH]", help="Only this, and what is below it.", show_default=False)
+        str, typer.Argument(metavar="PATH", help="Only this, and what is below it.", show_default=False)
     ] = "",
     long: Annotated[
         bool, typer.Option("--long", "-l", help="With mode, owner, size and time of change.")

@@ -26,7 +26,7 @@ def restore(
     snapshot: SnapshotName,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH]...", help="Only these, and what is below them.", show_default=False),
+        typer.Argument(metavar="PATH", help="Only these, and what is below them.", show_default=False),
     ] = None,
     target: Annotated[
         str, typer.Option("--target", "-t", metavar="DIR", help="Where to; paths are kept whole below it.")

@@ -17,6 +17,8 @@ ID_DIGITS = 8
 def snapshots(ctx: typer.Context, host: Hosts = None, source: Sources = None, tag: Tags = None) -> None:
     """List snapshots, oldest first.
 
+    A star marks what a backup that did not end has left. With -v, ids are shown whole.
+
     Examples:
       bitbacker -r file:///srv/backup snapshots
       bitbacker -r file:///srv/backup snapshots --host laptop --tag weekly
@@ -28,15 +30,16 @@ def snapshots(ctx: typer.Context, host: Hosts = None, source: Sources = None, ta
         found = list_snapshots(connection, wanted)
     head = ["ID", "TIME", "HOST", "SOURCE", "TAGS", "FILES", "SIZE", "PATHS"]
     if found:
-        out.table(head, [_row(snapshot) for snapshot in found], right=(5, 6))
+        digits = None if out.verbose else ID_DIGITS
+        out.table(head, [_row(snapshot, digits) for snapshot in found], right=(5, 6))
     out.detail(f"{len(found)} snapshots" if len(found) != 1 else "1 snapshot")
     for snapshot in found:
         out.record("snapshot", **snapshot_fields(snapshot))
 
 
-def _row(snapshot: Snapshot) -> list[str]:
+def _row(snapshot: Snapshot, digits: int | None) -> list[str]:
     return [
-        snapshot.id[:ID_DIGITS] + ("*" if snapshot.partial else ""),
+        snapshot.id[:digits] + ("*" if snapshot.partial else ""),
         local_time(snapshot.time_ns),
         snapshot.host,
         snapshot.source,

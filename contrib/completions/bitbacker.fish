@@ -1,0 +1,1 @@
+complete --command bitbacker --no-files --arguments "(env _BITBACKER_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) bitbacker)" --condition "env _BITBACKER_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) bitbacker"
