@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+_READING = {"open", "close", "read", "fstat", "listdir", "scandir", "flock"}
+
 State = dict[str, bytes]
 """Files by path below the base, as the next boot finds them."""
 
@@ -99,14 +101,15 @@ def states(directory: Directory, hidden: str, prefix: str = "") -> Iterator[Stat
 class SimulatedDisk:
     """Looks like the modules `os` and `fcntl`.  `base` is an empty directory that is durable itself.
 
-    One process and one thread at a time.  `inspect` is called before every call that may change
-    something: together with the end, that is every moment for a power cut.
+    One process and one thread at a time.  `inspect` is called before every call: together with the end
+    that is every moment for a power cut.  `version` counts the calls that changed something.
     """
 
     def __init__(self, base: Path) -> None:
         self.base = base
         self.root = Directory()
         self.calls: list[str] = []
+        self.version = 0
         self.short_writes = False
         self.sync_file = True
         self.sync_directory: Callable[[Directory], bool] = lambda _: True
@@ -153,6 +156,7 @@ class SimulatedDisk:
         if parent and node is None:
             node = File()
             parent.change(name, node)
+            self.version += 1
         self._open[fd] = node
         return fd
 
@@ -233,7 +237,9 @@ class SimulatedDisk:
         number = len(self.calls)
         if number == self._fail_at or (self._lasting and self.failed):
             raise self._error()
-        return act(*args, **kwargs)
+        result = act(*args, **kwargs)
+        self.version += name not in _READING
+        return result
 
     def _directory(self, fd: int) -> Directory:
         node = self._open[fd]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,14 @@ import pytest
 from bitbacker.testing.transport import head, segment
 from bitbacker_plugins import local
 from bitbacker_plugins.local import directories
-from local_client import REPOSITORY, Client, Violation, client_on
+from local_client import REPOSITORY, Client, Violation, client_on, directory_in_memory
 from simulated_disk import Directory, Killed, SimulatedDisk
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    with directory_in_memory() as path:
+        yield path
 
 
 def a_session(client: Client) -> None:
@@ -27,8 +33,8 @@ def a_session(client: Client) -> None:
     client.delete(segment(1), segment(9))
 
 
-def test_what_was_acknowledged_survives_every_power_cut(tmp_path: Path) -> None:
-    with client_on(tmp_path) as client:
+def test_what_was_acknowledged_survives_every_power_cut(in_memory: Path) -> None:
+    with client_on(in_memory) as client:
         a_session(client)
     print(f"{client.state_count} states after a power cut, {len(client.disk.calls)} system calls")
     assert client.state_count > 50
@@ -37,19 +43,19 @@ def test_what_was_acknowledged_survives_every_power_cut(tmp_path: Path) -> None:
     ]
 
 
-def test_short_writes_are_continued(tmp_path: Path) -> None:
-    with client_on(tmp_path) as client:
+def test_short_writes_are_continued(in_memory: Path) -> None:
+    with client_on(in_memory) as client:
         client.disk.short_writes = True
         client.put(segment(1), b"0123456789")
         assert client.disk.calls.count("write") > 1
         assert client.transport.get(segment(1)) == b"0123456789"
 
 
-def test_a_client_killed_at_any_call_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_a_client_killed_at_any_call_leaves_nothing_half_done(in_memory: Path) -> None:
     """Another client stores the same and more afterwards, and then the power is cut."""
     counts = []
     for at in range(1, 1_000):
-        base = tmp_path / str(at)
+        base = in_memory / str(at)
         base.mkdir()
         with client_on(base) as client:
             client.disk.fail(at, Killed, lasting=True)
@@ -110,9 +116,9 @@ def write_behind_the_link(disk: SimulatedDisk, patch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_without_a_sync_a_power_cut_is_seen_to_lose_data(
-    tmp_path: Path, sabotage: Callable[[SimulatedDisk, pytest.MonkeyPatch], None]
+    in_memory: Path, sabotage: Callable[[SimulatedDisk, pytest.MonkeyPatch], None]
 ) -> None:
-    with client_on(tmp_path) as client, pytest.MonkeyPatch.context() as patch:
+    with client_on(in_memory) as client, pytest.MonkeyPatch.context() as patch:
         sabotage(client.disk, patch)
         with pytest.raises(Violation):
             a_session(client)
@@ -135,16 +141,16 @@ def calls_of_a_put(client: Client) -> list[str]:
     return calls[:last_sync]
 
 
-def test_a_name_that_is_said_to_exist_is_durable(tmp_path: Path) -> None:
-    with client_on(tmp_path) as client:
+def test_a_name_that_is_said_to_exist_is_durable(in_memory: Path) -> None:
+    with client_on(in_memory) as client:
         die_between_link_and_sync(client)
         client.restart()
         client.put(segment(2), b"the dead one's bytes")
         assert client.transport.get(segment(2)) == b"the dead one's bytes"
 
 
-def test_without_its_sync_a_name_that_is_said_to_exist_may_be_lost(tmp_path: Path) -> None:
-    with client_on(tmp_path) as client:
+def test_without_its_sync_a_name_that_is_said_to_exist_may_be_lost(in_memory: Path) -> None:
+    with client_on(in_memory) as client:
         die_between_link_and_sync(client)
         client.restart()
         # The directories are known to be durable to this process.

@@ -21,7 +21,7 @@ from bitbacker.errors import (
 from bitbacker.testing.transport import head, segment
 from bitbacker_plugins import local
 from bitbacker_plugins.local import LocalTransport, directories, temporary
-from local_client import Client, client_on
+from local_client import Client, client_on, directory_in_memory
 from simulated_disk import SimulatedDisk
 
 CLASSES = {errno.ENOSPC: StorageFull, errno.EIO: StorageError}
@@ -33,6 +33,12 @@ MORE_CLASSES = {
     errno.ESTALE: StorageError,
     errno.ENAMETOOLONG: StorageError,
 }
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    with directory_in_memory() as path:
+        yield path
 
 
 def put_the_first(client: Client) -> None:
@@ -116,11 +122,11 @@ def errors_at_every_call(
     ],
 )
 def test_a_failing_call_is_told_or_harmless(
-    tmp_path: Path, scenario: Callable[[Client], None], number: int, *, lasting: bool
+    in_memory: Path, scenario: Callable[[Client], None], number: int, *, lasting: bool
 ) -> None:
     descriptors = os.listdir("/proc/self/fd")
     told = 0
-    for client, met in errors_at_every_call(tmp_path, scenario, number, lasting=lasting):
+    for client, met in errors_at_every_call(in_memory, scenario, number, lasting=lasting):
         if met is not None:
             assert type(met) is CLASSES[number]
             assert isinstance(met.__cause__, OSError)
@@ -155,8 +161,8 @@ def try_again(client: Client, scenario: Callable[[Client], None]) -> None:
 
 
 @pytest.mark.parametrize("number", CLASSES | MORE_CLASSES, ids=lambda number: errno.errorcode[number])
-def test_the_class_of_an_error_says_what_is_wrong(tmp_path: Path, number: int) -> None:
-    with client_on(tmp_path) as client:
+def test_the_class_of_an_error_says_what_is_wrong(in_memory: Path, number: int) -> None:
+    with client_on(in_memory) as client:
         prepare(client, put_another)
         client.disk.fail(1, lambda: OSError(number, os.strerror(number)))
         with pytest.raises(StorageError, match=os.strerror(number)) as caught:
@@ -164,7 +170,7 @@ def test_the_class_of_an_error_says_what_is_wrong(tmp_path: Path, number: int) -
         assert caught.type is (CLASSES | MORE_CLASSES)[number]
 
 
-def test_a_wrong_success_would_be_seen(tmp_path: Path) -> None:
+def test_a_wrong_success_would_be_seen(in_memory: Path) -> None:
     """Control: a transport that swallows what its syncs say."""
 
     def sync(_: directories.Directories, directory: int) -> None:
@@ -175,7 +181,7 @@ def test_a_wrong_success_would_be_seen(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(directories.Directories, "sync", sync)
         for at in range(1, 40):
-            directory = tmp_path / str(at)
+            directory = in_memory / str(at)
             directory.mkdir()
             with client_on(directory) as client:
                 client.disk.fail(at, lambda: OSError(errno.EIO, "injected"))
@@ -190,7 +196,7 @@ def test_a_wrong_success_would_be_seen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
 def test_a_file_system_without_hard_links_is_refused_loudly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     class Linkless(SimulatedDisk):
         def link(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
@@ -198,16 +204,16 @@ def test_a_file_system_without_hard_links_is_refused_loudly(
             raise OSError(number, os.strerror(number))
 
     del monkeypatch
-    with client_on(tmp_path, Linkless(tmp_path)) as client:
+    with client_on(in_memory, Linkless(in_memory)) as client:
         with pytest.raises(NotExclusive, match="hard links"):
             client.put(segment(1), b"x")
         assert list(client.transport.list("")) == []
         client.put("keyslots", b"needs no link", replace=True)
-        assert list((tmp_path / "srv" / "repository" / ".tmp").iterdir()) == []
+        assert list((in_memory / "srv" / "repository" / ".tmp").iterdir()) == []
 
 
-def test_a_failed_fsync_of_a_file_is_not_repeated_on_it(tmp_path: Path) -> None:
-    with client_on(tmp_path) as client:
+def test_a_failed_fsync_of_a_file_is_not_repeated_on_it(in_memory: Path) -> None:
+    with client_on(in_memory) as client:
         client.put(segment(1), b"makes the directories")
         synced: list[int] = []
 
@@ -228,9 +234,9 @@ def test_a_failed_fsync_of_a_file_is_not_repeated_on_it(tmp_path: Path) -> None:
         assert client.transport.get(segment(2)) == b"x"
 
 
-def test_after_a_directory_failed_to_sync_nothing_is_acknowledged(tmp_path: Path) -> None:
+def test_after_a_directory_failed_to_sync_nothing_is_acknowledged(in_memory: Path) -> None:
     """A second fsync would say that all is well, whatever the kernel threw away."""
-    with client_on(tmp_path) as client:
+    with client_on(in_memory) as client:
         client.put(segment(1), b"makes the directories")
         client.disk.heal()
         client.put(segment(2), b"for its calls")
@@ -244,8 +250,8 @@ def test_after_a_directory_failed_to_sync_nothing_is_acknowledged(tmp_path: Path
         assert client.transport.get(segment(1)) == b"makes the directories"
 
 
-def test_a_listing_that_breaks_off_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    transport = LocalTransport(tmp_path.as_uri(), local.NoConfig())
+def test_a_listing_that_breaks_off_is_an_error(in_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = LocalTransport(in_memory.as_uri(), local.NoConfig())
     for number in range(3):
         transport.put(segment(number), b"x")
 
@@ -272,8 +278,8 @@ def test_a_listing_that_breaks_off_is_an_error(tmp_path: Path, monkeypatch: pyte
         list(transport.list("segments/"))
 
 
-def test_a_file_that_ends_early_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    transport = LocalTransport(tmp_path.as_uri(), local.NoConfig())
+def test_a_file_that_ends_early_is_an_error(in_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transport = LocalTransport(in_memory.as_uri(), local.NoConfig())
     transport.put(segment(1), b"0123456789")
     real = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: real(fd, min(size, 4)))
@@ -286,14 +292,14 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 def test_without_flock_puts_work_and_nothing_is_swept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def flock(*_: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    transport = LocalTransport(tmp_path.as_uri(), local.NoConfig())
+    transport = LocalTransport(in_memory.as_uri(), local.NoConfig())
     transport.put(segment(1), b"x")
-    stray = tmp_path / ".tmp" / ("0" * 32)
+    stray = in_memory / ".tmp" / ("0" * 32)
     stray.write_bytes(b"somebody's")
     monkeypatch.setattr(temporary.fcntl, "flock", flock)
     transport.put(segment(2), b"x")
@@ -304,10 +310,10 @@ def test_without_flock_puts_work_and_nothing_is_swept(
 
 @pytest.mark.parametrize("sweeper", ["is at it", "is gone again"])
 def test_a_writer_that_meets_a_sweeper_takes_another_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweeper: str
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, sweeper: str
 ) -> None:
     """The sweeper locks the file between its creation and the writer's own lock."""
-    transport = LocalTransport(tmp_path.as_uri(), local.NoConfig())
+    transport = LocalTransport(in_memory.as_uri(), local.NoConfig())
     transport.put(segment(1), b"makes the directories")
     real, held, locks = temporary.fcntl.flock, [], 0
 
@@ -315,7 +321,7 @@ def test_a_writer_that_meets_a_sweeper_takes_another_file(
         nonlocal locks
         locks += 1
         if locks == 1:
-            (file,) = (tmp_path / ".tmp").iterdir()
+            (file,) = (in_memory / ".tmp").iterdir()
             held.append(file.open("rb"))
             real(held[0], operation)
             file.unlink()
@@ -327,14 +333,14 @@ def test_a_writer_that_meets_a_sweeper_takes_another_file(
     transport.put(segment(2), b"x")
     assert locks == 2
     assert transport.get(segment(2)) == b"x"
-    assert list((tmp_path / ".tmp").iterdir()) == []
+    assert list((in_memory / ".tmp").iterdir()) == []
     for file in held:
         file.close()
 
 
-def test_a_name_that_exists_is_not_a_failed_call(tmp_path: Path) -> None:
+def test_a_name_that_exists_is_not_a_failed_call(in_memory: Path) -> None:
     """Control of the sweep above: the refusal comes from the storage, not from a fault."""
-    transport = LocalTransport(tmp_path.as_uri(), local.NoConfig())
+    transport = LocalTransport(in_memory.as_uri(), local.NoConfig())
     transport.put(segment(1), b"x")
     with pytest.raises(ObjectExists):
         transport.put(segment(1), b"x")
@@ -342,7 +348,7 @@ def test_a_name_that_exists_is_not_a_failed_call(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("offered", [True, False])
 def test_a_sync_goes_through_the_cache_of_the_drive_where_that_is_offered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, offered: bool
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, *, offered: bool
 ) -> None:
     """As on macOS, with and without a file system that can do it."""
     full, plain = [], []
@@ -355,6 +361,6 @@ def test_a_sync_goes_through_the_cache_of_the_drive_where_that_is_offered(
     monkeypatch.setattr(directories, "_FULL_SYNC", 51)
     monkeypatch.setattr(directories.fcntl, "fcntl", fcntl)
     monkeypatch.setattr(os, "fsync", plain.append)
-    LocalTransport(tmp_path.as_uri(), local.NoConfig()).put("keyslots", b"x")
+    LocalTransport(in_memory.as_uri(), local.NoConfig()).put("keyslots", b"x")
     assert set(full) == {51}
     assert len(plain) == (0 if offered else len(full))
