@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import Lab, back_up, contents
 
 from bitbacker.errors import DamageError, RollbackDetected, SealBroken
 from bitbacker.format import names
@@ -15,6 +14,7 @@ from bitbacker.format.block import BlockKind
 from bitbacker.repo.check import check
 from bitbacker.repo.read import SegmentMissing
 from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
+from lab import Lab, back_up, contents
 
 
 @pytest.fixture

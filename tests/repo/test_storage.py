@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab import Lab
 
 from bitbacker.errors import ObjectExists, StorageDenied, StorageError
 from bitbacker.repo.storage import ATTEMPTS_MAX, Storage
 from bitbacker.spi import Transport
 from bitbacker.testing.faults import FailingTransport, Fault, RecordingTransport
+from lab import Lab
 
 NAME = "segments/" + "ab" * 16
 
