@@ -42,8 +42,13 @@ TEST_PREFIX = "test_"
 promise_settings = settings(
     deadline=None,
     print_blob=True,
-    # A suite is inherited by many classes on purpose, and its fixtures build values without state.
-    suppress_health_check=[HealthCheck.differing_executors, HealthCheck.function_scoped_fixture],
+    # A suite is inherited by many classes on purpose, its fixtures build values without state, and a
+    # busy machine is no fault of the plugin.
+    suppress_health_check=[
+        HealthCheck.differing_executors,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 """Settings for the Hypothesis tests of a suite."""
 
