@@ -22,9 +22,10 @@ from bitbacker.engine import (
     target_directories,
     target_files,
     target_metadata,
+    target_root,
 )
 
-_MODULES = (target, target_directories, target_files, target_metadata, restore_resume)
+_MODULES = (target, target_directories, target_files, target_metadata, target_root, restore_resume)
 _HOOKED = frozenset(
     (
         *("open", "close", "pwrite", "ftruncate", "fstat", "stat", "listdir"),

@@ -13,12 +13,13 @@ import numpy as np
 
 from bitbacker.engine.restore_content import Chunks, judge, locate_chunks
 from bitbacker.engine.restore_entries import Collector, Entries, pick
+from bitbacker.engine.restore_fetch import fetchers
 from bitbacker.engine.restore_holes import Layout
 from bitbacker.errors import DamageError, FormatError, PathUnknown
 from bitbacker.format.catalog import Snapshot
 from bitbacker.repo.index import ChunkIndex
 from bitbacker.repo.open import Repository
-from bitbacker.repo.read import OpenSegment, SegmentReader
+from bitbacker.repo.read import OpenSegment
 from bitbacker.repo.tree import SnapshotTree
 
 _SEGMENTS_AHEAD = 2
@@ -45,7 +46,7 @@ def dump(repository: Repository, snapshot: Snapshot, path: bytes, out: BinaryIO)
     extents = entries.extras(0).extents
     layout = None if extents is None else Layout(extents)
     written = 0
-    with closing(_contents(repository.segments, index, chunks)) as contents:
+    with closing(_contents(repository, index, chunks)) as contents:
         for number, data in enumerate(contents):
             if repository.keys.chunk_identity(data) != entries.chunk_ids[number].tobytes():
                 raise DamageError(f"{shown} is damaged: a chunk is not what it was when it was stored")
@@ -75,11 +76,11 @@ def _find(repository: Repository, snapshot: Snapshot, path: bytes, shown: str) -
     return entries
 
 
-def _contents(reader: SegmentReader, index: ChunkIndex, chunks: Chunks) -> Generator[memoryview, None, None]:
+def _contents(repository: Repository, index: ChunkIndex, chunks: Chunks) -> Generator[memoryview, None, None]:
     """The chunks in order; segments are fetched a little ahead, and the last few are kept."""
     segment = chunks.location["segment"]
     starts = [0, *(np.flatnonzero(segment[1:] != segment[:-1]) + 1).tolist()][: len(segment)]
-    with _Fetched(reader) as fetched:
+    with _Fetched(repository) as fetched:
         for number, start in enumerate(starts):
             ahead = starts[number : number + 1 + _SEGMENTS_AHEAD]
             fetched.expect(index.segments[int(segment[at])] for at in ahead)
@@ -92,9 +93,9 @@ def _contents(reader: SegmentReader, index: ChunkIndex, chunks: Chunks) -> Gener
 class _Fetched:
     """Segments on their way and the last blocks of them."""
 
-    def __init__(self, reader: SegmentReader) -> None:
-        self._reader = reader
-        self._pool = ThreadPoolExecutor(_SEGMENTS_AHEAD, "fetch")
+    def __init__(self, repository: Repository) -> None:
+        self._reader = repository.segments
+        self._pool = ThreadPoolExecutor(fetchers(repository), "fetch")
         self._segments: OrderedDict[bytes, Future[OpenSegment]] = OrderedDict()
         self._blocks: OrderedDict[tuple[bytes, int], memoryview] = OrderedDict()
 

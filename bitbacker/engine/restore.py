@@ -61,7 +61,7 @@ def execute_restore(repository: Repository, plan: RestorePlan, observer: Observe
         tree.make_symlinks_and_devices()
         for entry in np.flatnonzero(plan.without_content).tolist():
             ledger.attempt(entry, content.make_empty)
-        source = deliveries(repository.segments, repository.keys, _wanted(plan))
+        source = deliveries(repository, _wanted(plan))
         with closing(Ahead(source, _BLOCKS_AHEAD)) as ahead:
             for delivery in ahead:
                 content.deliver(delivery)

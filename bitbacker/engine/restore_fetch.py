@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from bitbacker.crypto.keys import Keys
 from bitbacker.errors import DamageError
-from bitbacker.repo.read import OpenSegment, SegmentReader
+from bitbacker.repo.open import Repository
+from bitbacker.repo.read import OpenSegment
 
 SEGMENTS_AHEAD = 4
 _FETCHERS = 3
@@ -52,18 +53,16 @@ class Delivery:
     problem: str = ""
 
 
-def deliveries(
-    reader: SegmentReader, keys: Keys, wanted: Iterable[Wanted]
-) -> Generator[Delivery, None, None]:
+def deliveries(repository: Repository, wanted: Iterable[Wanted]) -> Generator[Delivery, None, None]:
     """Fetch, open and check blocks in the order of `wanted`; runs in the thread that iterates.
 
     Raises `StorageError` when the storage does not answer; damage is told in the deliveries.
     """
-    with closing(_with_segments(reader, wanted)) as segments:
+    with closing(_with_segments(repository, wanted)) as segments:
         for blocks, future in segments:
             segment = _settle(future)
             for work in blocks:
-                yield _open(work, segment, keys)
+                yield _open(work, segment, repository.keys)
 
 
 def _open(work: Wanted, segment: OpenSegment | DamageError, keys: Keys) -> Delivery:
@@ -85,20 +84,25 @@ def _open(work: Wanted, segment: OpenSegment | DamageError, keys: Keys) -> Deliv
 
 
 def _with_segments(
-    reader: SegmentReader, wanted: Iterable[Wanted]
+    repository: Repository, wanted: Iterable[Wanted]
 ) -> Generator[tuple[list[Wanted], Future[OpenSegment]], None, None]:
     """What is wanted of each segment, and the segment, which is being fetched."""
-    pool = ThreadPoolExecutor(_FETCHERS, "fetch")
+    pool = ThreadPoolExecutor(fetchers(repository), "fetch")
     line: deque[tuple[list[Wanted], Future[OpenSegment]]] = deque()
     try:
         for identity, blocks in groupby(wanted, key=lambda work: work.segment):
-            line.append((list(blocks), pool.submit(reader.fetch, identity)))
+            line.append((list(blocks), pool.submit(repository.segments.fetch, identity)))
             if len(line) == SEGMENTS_AHEAD:
                 yield line.popleft()
         while line:
             yield line.popleft()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def fetchers(repository: Repository) -> int:
+    """How many segments are fetched at once."""
+    return min(_FETCHERS, repository.storage.abilities.concurrency)
 
 
 def _settle(future: Future[OpenSegment]) -> OpenSegment | DamageError:

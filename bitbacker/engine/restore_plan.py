@@ -21,7 +21,7 @@ from bitbacker.engine.restore_entries import Collector, Entries, pick
 from bitbacker.engine.restore_owners import give_to_local_owners
 from bitbacker.engine.restore_resume import find_complete
 from bitbacker.engine.restore_selection import Selection
-from bitbacker.engine.target import check_target
+from bitbacker.engine.target_root import check_target
 from bitbacker.errors import PathUnknown
 from bitbacker.format.catalog import Snapshot
 from bitbacker.format.entries import Directory
@@ -83,6 +83,8 @@ def plan_restore(
     Nothing is written.  Entries keep their whole path below `target`.  Raises `PathUnknown`,
     `TargetNotEmpty`, `TargetError`, and `DamageError` when the snapshot itself cannot be read.
     """
+    # What the user means is settled now; from here on no symlink on the way to it is followed.
+    target = target.resolve()
     check_target(target, resume=options.resume)
     selection = Selection(paths)
     losses: list[Loss] = []

@@ -27,7 +27,7 @@ def find_complete(
     """
     complete = np.zeros(len(entries), np.bool_)
     try:
-        directories = OpenDirectories(os.open(target, OPEN_DIRECTORY & ~os.O_NOFOLLOW))
+        directories = OpenDirectories(os.open(target, OPEN_DIRECTORY))
     except FileNotFoundError:
         return complete
     except OSError as error:

@@ -19,9 +19,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bitbacker.engine.target_directories import OPEN_DIRECTORY, OpenDirectories, components
+from bitbacker.engine.target_directories import OpenDirectories, components
 from bitbacker.engine.target_metadata import Attributes, Metadata, through
-from bitbacker.errors import TargetError, TargetNotEmpty
+from bitbacker.engine.target_root import open_root
+from bitbacker.errors import TargetError
 from bitbacker.format.entries import check_names
 
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -41,7 +42,8 @@ class Target:
         self._token = secrets.token_hex(8).encode()
         self._made = 0
         self.directories = OpenDirectories(root)
-        self.metadata = Metadata(note, self._owner_of_new_files())
+        owner, self._ignores_case = self._probe()
+        self.metadata = Metadata(note, owner)
 
     def make_directory(self, path: bytes, *, present_ok: bool = False) -> None:
         """Make a directory that only this process may enter, until `finish_directory`.
@@ -56,6 +58,7 @@ class Target:
         except FileExistsError:
             if not present_ok:
                 raise
+            self._refuse_other_case(there, name)
             _take_over(there, name)
 
     def finish_directory(self, path: bytes, attributes: Attributes) -> str:
@@ -79,7 +82,7 @@ class Target:
                 problem = self.metadata.to_file(descriptor, attributes)
             finally:
                 os.close(descriptor)
-            os.rename(temporary, name, src_dir_fd=there, dst_dir_fd=there)
+            self.give_name(there, temporary, name)
         except BaseException:
             remove_quietly(there, temporary)
             raise
@@ -111,14 +114,6 @@ class Target:
         # A rename between two names of one file leaves both.
         remove_quietly(there, temporary)
 
-    def state(self, directory: bytes, name: bytes) -> os.stat_result | None:
-        """What is there under this name now, None for nothing."""
-        check_names([name])
-        try:
-            return os.stat(name, dir_fd=self.directories.descriptor(directory), follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
     def remove_left_overs(self, directory: bytes, keep: Collection[bytes]) -> None:
         """Remove what an interrupted restore left under temporary names, but nothing in `keep`."""
         there = self.directories.descriptor(directory)
@@ -131,20 +126,36 @@ class Target:
         self._made += 1
         return b".bitbacker-%b-%d" % (self._token, self._made)
 
+    def give_name(self, directory: int, temporary: bytes, name: bytes) -> None:
+        """What has a temporary name is whole; it takes the place of what has its name."""
+        if self._ignores_case:
+            self._refuse_other_case(directory, name)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+
     def close(self) -> None:
         """Close every directory."""
         self.directories.close()
 
-    def _owner_of_new_files(self) -> tuple[int, int]:
-        """Learnt by making one: a set-group-id directory or a mount option may decide otherwise."""
+    def _probe(self) -> tuple[tuple[int, int], bool]:
+        """Who owns new files here, and whether names are found in another case, learnt by making one.
+
+        The owner is not always this process: a set-group-id directory or a mount option decides too.
+        """
         name = self.temporary_name()
         descriptor = os.open(name, CREATE_FILE, 0o600, dir_fd=self._root)
         try:
             status = os.fstat(descriptor)
+            return (status.st_uid, status.st_gid), _is_there(self._root, name.upper())
         finally:
             os.close(descriptor)
             remove_quietly(self._root, name)
-        return status.st_uid, status.st_gid
+
+    def _refuse_other_case(self, directory: int, name: bytes) -> None:
+        """Two entries whose names differ only in case must not overwrite one another."""
+        if not self._ignores_case or not _is_there(directory, name):
+            return
+        if name not in map(os.fsencode, os.listdir(directory)):
+            raise FileExistsError(errno.EEXIST, "another name differs from it only in case")
 
     @contextmanager
     def _making(self, directory: bytes, name: bytes) -> Iterator[tuple[int, bytes]]:
@@ -154,40 +165,35 @@ class Target:
         temporary = self.temporary_name()
         try:
             yield there, temporary
-            os.rename(temporary, name, src_dir_fd=there, dst_dir_fd=there)
+            self.give_name(there, temporary, name)
         except BaseException:
             remove_quietly(there, temporary)
             raise
 
 
-def check_target(path: Path, *, resume: bool) -> None:
-    """See that `path` can be restored into.
+def open_target(path: Path, *, resume: bool, note: Callable[[str], None]) -> Target:
+    """Open the target directory, an absolute path without symlinks, which is made when it is not there.
 
-    Raises `TargetNotEmpty` when there is something and `resume` is not set, `TargetError` when it is
-    no directory or cannot be read.
+    Raises `TargetNotEmpty` when there is something in it and `resume` is not set, and `TargetError`
+    when it cannot be made, opened or written.
     """
     try:
-        if os.listdir(path) and not resume:
-            raise TargetNotEmpty(f"{path} is not empty")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise TargetError(f"{path} cannot be restored into: {error.strerror}") from error
-
-
-def open_target(path: Path, *, resume: bool, note: Callable[[str], None]) -> Target:
-    """Open the target directory, which is made when it is not there.  Raises as `check_target` does."""
-    check_target(path, resume=resume)
-    root = -1
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The path down to the target itself is the user's own choice, symlinks and all.
-        root = os.open(path, OPEN_DIRECTORY & ~os.O_NOFOLLOW)
-        return Target(root, note)
-    except OSError as error:
-        if root >= 0:
+        root = open_root(path, resume=resume)
+        try:
+            return Target(root, note)
+        except BaseException:
             os.close(root)
+            raise
+    except OSError as error:
         raise TargetError(f"{path} cannot be restored into: {error.strerror}") from error
+
+
+def _is_there(directory: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def end_of_target(error: OSError) -> str:

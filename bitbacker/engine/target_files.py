@@ -74,7 +74,7 @@ class PendingFiles:
             finally:
                 os.close(self._open.pop(number))
             there = self._target.directories.descriptor(begun.directory)
-            os.rename(begun.temporary, begun.name, src_dir_fd=there, dst_dir_fd=there)
+            self._target.give_name(there, begun.temporary, begun.name)
         except BaseException:
             self.abandon(number)
             raise

@@ -12,6 +12,7 @@ import resource
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,23 @@ TREE = [
     (b"closed", [Planted(b"inside", chunks=(b"in a closed directory",), **OWN)]),
     (b"read-only", [Planted(b"inside", chunks=(b"in a read-only directory",), **FOREIGN)]),
 ]
+
+
+class Failing:
+    """Lets calls of one kind fail, `times` of them, once the target has been opened and probed."""
+
+    def __init__(self, call: str, number: int, times: int = 1_000_000) -> None:
+        self.call = call
+        self.number = number
+        self.times = times
+        self.probed = False
+
+    def __call__(self, _: int, name: str) -> None:
+        # The first file of all only tells the target who owns new files, and is removed at once.
+        self.probed |= name == "unlink"
+        if name == self.call and self.probed and self.times:
+            self.times -= 1
+            raise OSError(self.number, os.strerror(self.number))
 
 
 @pytest.fixture
@@ -98,12 +116,7 @@ def test_a_full_disk_says_so_at_any_kind_of_call(tmp_path: Path, repository: Rep
     ]
     snapshot = plant(repository, [(b"", entries)])
 
-    def full(number: int, name: str) -> None:
-        # The first file of all only tells the target who owns new files.
-        if name == call and number > 4:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with hooked(full), pytest.raises(TargetError, match="it is full"):
+    with hooked(Failing(call, errno.ENOSPC)), pytest.raises(TargetError, match="it is full"):
         restore(repository, snapshot, tmp_path / "target")
     assert temporary_names(tmp_path / "target") == []
 
@@ -112,25 +125,25 @@ def test_a_full_disk_says_so_at_any_kind_of_call(tmp_path: Path, repository: Rep
 def test_an_error_of_one_file_costs_that_file_only(tmp_path: Path, repository: Repository, call: str) -> None:
     files = [Planted(b"%d" % number, chunks=(b"%d" % number,)) for number in range(5)]
     snapshot = plant(repository, [(b"", files)])
-    failures: list[int] = []
-
-    def fail_once(number: int, name: str) -> None:
-        if name == call and number > 20 and not failures:
-            failures.append(number)
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
+    hook = Failing(call, errno.EIO, times=1)
     told = Told()
-    with hooked(fail_once):
+    with hooked(hook):
         result = restore(repository, snapshot, tmp_path / "target", told=told)
-    assert (result.files, result.problems, len(failures)) == (4, 1, 1)
+    assert (result.files, result.problems, hook.times) == (4, 1, 0)
     ((path, text),) = told.problems
     assert text == "cannot be restored: Input/output error"
     assert {*os.listdir(tmp_path / "target")} == {f"{number}" for number in range(5)} - {os.fsdecode(path)}
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory that everybody can get to."""
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path).resolve()
+
+
 def as_somebody_else(folder: Path, scenario: str) -> dict[str, Any]:
     """Run this file as a program, without privileges, in a directory of its own."""
-    folder.mkdir()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, __file__, scenario]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, env=environment)
@@ -139,9 +152,9 @@ def as_somebody_else(folder: Path, scenario: str) -> dict[str, Any]:
     return answer
 
 
-def test_who_is_not_root_restores_all_but_what_only_root_may_make(tmp_path: Path) -> None:
-    told = as_somebody_else(tmp_path / "folder", "restore")
-    target = tmp_path / "folder/target"
+def test_who_is_not_root_restores_all_but_what_only_root_may_make(folder: Path) -> None:
+    told = as_somebody_else(folder, "restore")
+    target = folder / "target"
     me = NOBODY if os.geteuid() == 0 else os.geteuid()
     assert told["problems"] == [["device", "cannot be restored: Operation not permitted"]]
     assert sorted(told["notes"]) == [
@@ -160,9 +173,9 @@ def test_who_is_not_root_restores_all_but_what_only_root_may_make(tmp_path: Path
     assert os.getxattr(target / "secret", "user.colour") == b"blue"
 
 
-def test_who_is_not_root_continues_even_in_directories_that_were_closed(tmp_path: Path) -> None:
-    told = as_somebody_else(tmp_path / "folder", "continue")
-    target = tmp_path / "folder/target"
+def test_who_is_not_root_continues_even_in_directories_that_were_closed(folder: Path) -> None:
+    told = as_somebody_else(folder, "continue")
+    target = folder / "target"
     assert [path for path, _ in told["problems"]] == ["device"]
     assert stat.S_IMODE((target / "closed").stat().st_mode) == 0
     os.chmod(target / "closed", 0o700)
@@ -170,11 +183,11 @@ def test_who_is_not_root_continues_even_in_directories_that_were_closed(tmp_path
     assert (target / "read-only/inside").read_bytes() == b"in a read-only directory"
 
 
-def test_a_file_that_is_too_large_for_the_file_system_costs_that_file_only(tmp_path: Path) -> None:
-    told = as_somebody_else(tmp_path / "folder", "limit")
+def test_a_file_that_is_too_large_for_the_file_system_costs_that_file_only(folder: Path) -> None:
+    told = as_somebody_else(folder, "limit")
     assert ["large", "cannot be restored: File too large"] in told["problems"]
     assert [path for path, _ in told["problems"]] == ["device", "large"]
-    names = {path.name for path in (tmp_path / "folder/target").iterdir()}
+    names = {path.name for path in (folder / "target").iterdir()}
     assert names == {entry.name.decode() for entry in TREE[0][1]} - {"device", "large"}
 
 
@@ -187,7 +200,6 @@ def _program(scenario: str) -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    # Relative paths, because the way to this directory may be closed to us.
     repository = new_repository(Path("repository"))
     snapshot = plant(repository, TREE)
     if scenario == "limit":

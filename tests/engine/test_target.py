@@ -7,16 +7,19 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from restore_faults import hooked, make_canary, state
 
+from bitbacker.engine import target as target_module
 from bitbacker.engine import target_directories, target_files
-from bitbacker.engine.target import Target, check_target, end_of_target, open_target
+from bitbacker.engine.target import Target, end_of_target, open_target
 from bitbacker.engine.target_files import PendingFiles
 from bitbacker.engine.target_metadata import Attributes
+from bitbacker.engine.target_root import check_target
 from bitbacker.errors import FormatError, TargetError, TargetNotEmpty
 from bitbacker.format.extras import Xattr
+from restore_faults import HookedOs, hooked, make_canary, state
 
 FILE = Attributes(stat.S_IFREG | 0o640, os.geteuid(), os.getegid(), 1_234_567_890_123_456_789)
 LINK = FILE._replace(mode=stat.S_IFLNK | 0o777)
@@ -316,6 +319,56 @@ def test_a_target_with_something_in_it_is_refused(tmp_path: Path) -> None:
 def test_a_target_is_made_with_its_parents_for_nobody_else(tmp_path: Path) -> None:
     open_target(tmp_path / "a/b/target", resume=False, note=print).close()
     assert stat.S_IMODE(os.stat(tmp_path / "a/b/target").st_mode) == 0o700
+
+
+def test_a_symlink_on_the_way_to_the_target_is_not_followed(tmp_path: Path) -> None:
+    make_canary(tmp_path)
+    before = state(tmp_path, leave_out=tmp_path / "way")
+    (tmp_path / "way").symlink_to("canary/inside")
+    for path in (tmp_path / "way/target", tmp_path / "way"):
+        with pytest.raises(TargetError, match="cannot be restored into"):
+            open_target(path, resume=True, note=print)
+    assert state(tmp_path, leave_out=tmp_path / "way") == before
+
+
+class _IgnoringCase(HookedOs):
+    """A file system that keeps the case of names but finds them in any."""
+
+    def __getattr__(self, name: str) -> Any:
+        call = super().__getattr__(name)
+        if name not in {"open", "stat", "mkdir", "rename", "unlink", "link", "symlink"}:
+            return call
+
+        def folded(*args: Any, **kwargs: Any) -> Any:
+            there = kwargs.get("dir_fd") or kwargs.get("dst_dir_fd")
+            names = [self._present(there, arg) if isinstance(arg, bytes) else arg for arg in args]
+            return call(*names, **kwargs)
+
+        return folded
+
+    @staticmethod
+    def _present(directory: int | None, name: bytes) -> bytes:
+        present = (os.fsencode(there) for there in os.listdir(directory))
+        return next((there for there in present if there.lower() == name.lower()), name)
+
+
+def test_names_that_differ_only_in_case_do_not_overwrite_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target_module, "os", _IgnoringCase(lambda _, __: None))
+    with closing(open_target(tmp_path / "target", resume=False, note=print)) as target:
+        target.write_file(b"", b"name", b"first", FILE)
+        target.make_directory(b"folder")
+        for name in (b"Name", b"NAME", b"Folder"):
+            for make in (MAKERS["file"], MAKERS["symlink"]):
+                with pytest.raises(FileExistsError, match="only in case"):
+                    make(target, b"", name)
+        with pytest.raises(FileExistsError, match="only in case"):
+            target.make_directory(b"FOLDER", present_ok=True)
+        target.write_file(b"", b"name", b"again", FILE)
+        target.make_directory(b"folder", present_ok=True)
+    assert (tmp_path / "target/name").read_bytes() == b"again"
+    assert sorted(os.listdir(tmp_path / "target")) == ["folder", "name"]
 
 
 @pytest.mark.parametrize(
