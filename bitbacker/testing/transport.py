@@ -565,4 +565,4 @@ class TransportContract(Contract, kit=True):
         used.close()
         used.close()
         assert other.get(head(1)) == b"x"
-        assert [row.name for row in connect().list("")] == [head(1)]
+        assert [row.name for row in other.list("")] == [head(1)]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -451,16 +452,25 @@ def test_fat_has_no_links_and_is_refused_loudly(linkless: Path) -> None:
     assert list(transport.list("")) == []
 
 
-def test_an_object_that_nobody_may_delete_stays(tmp_path: Path) -> None:
-    """An append-only directory (chattr +a) still takes objects: only `.tmp` needs to forget names."""
-    transport = connect_to(tmp_path)
-    transport.put(segment(1), b"x")
+@contextmanager
+def attribute(letter: str, directory: Path) -> Iterator[None]:
+    """The directory has this chattr attribute; where that cannot be the test is skipped with the reason."""
     done = subprocess.run(
-        ["chattr", "+a", str(tmp_path / "segments")], capture_output=True, text=True, check=False
+        ["chattr", f"+{letter}", str(directory)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        pytest.skip(f"chattr +a: {done.stderr.strip()}")
+        pytest.skip(f"chattr +{letter}: {done.stderr.strip()}")
     try:
+        yield
+    finally:
+        subprocess.run(["chattr", f"-{letter}", str(directory)], check=True)
+
+
+def test_an_append_only_directory_takes_objects_and_gives_none_up(tmp_path: Path) -> None:
+    """Only `.tmp` needs to forget names."""
+    transport = connect_to(tmp_path)
+    transport.put(segment(1), b"x")
+    with attribute("a", tmp_path / "segments"):
         transport.put(segment(2), b"x")
         with pytest.raises(StorageDenied):
             transport.delete([segment(1)])
@@ -469,5 +479,13 @@ def test_an_object_that_nobody_may_delete_stays(tmp_path: Path) -> None:
         assert transport.get(segment(1)) == b"x"
         assert [row.name for row in transport.list("")] == [segment(1), segment(2)]
         assert list((tmp_path / ".tmp").iterdir()) == []
-    finally:
-        subprocess.run(["chattr", "-a", str(tmp_path / "segments")], check=True)
+
+
+def test_an_immutable_directory_is_denied_and_not_taken_for_one_without_links(tmp_path: Path) -> None:
+    transport = connect_to(tmp_path)
+    transport.put(segment(1), b"x")
+    with attribute("i", tmp_path / "segments"):
+        with pytest.raises(StorageDenied):
+            transport.put(segment(2), b"x")
+        assert [row.name for row in transport.list("")] == [segment(1)]
+        assert list((tmp_path / ".tmp").iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from threading import Event
 
 import pytest
 
@@ -286,4 +287,14 @@ def test_an_error_of_the_choice_ends_the_run(inner: MemoryTransport) -> None:
     transport = GatedTransport(inner, schedule.gate("a"))
     with pytest.raises(ZeroDivisionError):
         schedule.run({"a": lambda: transport.put(head(1), b"x")})
+    assert names_in(inner) == []
+
+
+def test_a_client_that_waits_for_another_one_inside_its_turn_is_an_error(inner: MemoryTransport) -> None:
+    released = Event()
+    schedule = Interleaving(min, timeout_s=0.05)
+    transport = GatedTransport(inner, schedule.gate("b"))
+    with pytest.raises(TimeoutError, match="client a"):
+        schedule.run({"a": lambda: released.wait(10), "b": lambda: transport.put(head(1), b"x")})
+    released.set()
     assert names_in(inner) == []

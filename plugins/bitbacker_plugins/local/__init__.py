@@ -126,7 +126,8 @@ class LocalTransport:
             self._directories.sync(directory)
             raise ObjectExists(name) from error
         except OSError as error:
-            if error.errno in _LINKLESS:
+            # The same error may come from a directory that is immutable.
+            if error.errno in _LINKLESS and not file.can_be_linked():
                 raise NotExclusive(
                     f"the file system of {self.path!r} makes no hard links: {error.strerror}"
                 ) from error

@@ -42,6 +42,16 @@ class TemporaryFile:
         while data:
             data = data[os.write(self.fd, data) :]
 
+    def can_be_linked(self) -> bool:
+        """Whether the file system makes hard links, tried beside the file."""
+        probe = f"{self.name}.link"
+        try:
+            os.link(self.name, probe, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+            os.unlink(probe, dir_fd=self.directory)
+        except OSError:
+            return False
+        return True
+
 
 @contextmanager
 def temporary_file(directory: int) -> Iterator[TemporaryFile]:
