@@ -151,8 +151,16 @@ class _Conversion:
         if not fits:
             self._wrong(f"must be {_WORDS[hint]}", below)
         if self.field.field.metadata.get(PATH) and isinstance(value, str):
-            value = _moved(value, beside(value))
+            value = self._path(value, below)
         return Located(value) if hint is Located and not isinstance(value, Located) else value
+
+    def _path(self, text: str, below: tuple[int, ...]) -> str:
+        if text:
+            return _moved(text, beside(text))
+        if below:
+            # It would become the directory of the file, which nobody means.
+            self._wrong("holds an empty path", below)
+        return text
 
     def _with_unit(self, text: str, hint: type[Any], below: tuple[int, ...]) -> Any:
         try:

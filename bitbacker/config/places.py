@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import platformdirs
@@ -24,7 +25,8 @@ def config_paths() -> tuple[str, ...]:
 def find_config(given: str = "") -> str:
     """The path of the configuration: `given`, else the environment's, else the first that exists.
 
-    Empty when there is none.  Raises `ConfigError` when a named one does not exist.
+    Empty when there is none.  Raises `ConfigError` when a named one does not exist, and when one that
+    nobody named could be somebody else's: it may say which commands and plugins are run.
     """
     named = given or os.environ.get(CONFIG_VARIABLE, "")
     if named:
@@ -32,7 +34,13 @@ def find_config(given: str = "") -> str:
             by = "--config" if given else CONFIG_VARIABLE
             raise ConfigError(f"{named}: there is no such file; {by} names it", hint="")
         return named
-    return next((path for path in config_paths() if os.path.isfile(path)), "")
+    found = next((path for path in config_paths() if os.path.isfile(path)), "")
+    if found and not _is_ours(found):
+        raise ConfigError(
+            f"{found}: other users own this file or may write to it",
+            hint="if you trust it, name it by --config",
+        )
+    return found
 
 
 def cache_directory() -> Path:
@@ -43,6 +51,12 @@ def cache_directory() -> Path:
 def state_directory() -> Path:
     """Files that detect a rollback and continue a session; not made here."""
     return _override(STATE_VARIABLE) or platformdirs.user_state_path("bitbacker", appauthor=False)
+
+
+def _is_ours(path: str) -> bool:
+    """Whether nobody but root and this user could have written it."""
+    status = os.stat(path)
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & stat.S_IWOTH
 
 
 def _override(variable: str) -> Path | None:

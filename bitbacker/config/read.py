@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeVar
@@ -129,7 +129,8 @@ def _source(name: str, table: Table, remotes: list[str], general: RetentionSpec 
                 f"{table.name} names an unknown remote {str(remote)!r}{guess}", "remotes", index
             )
     plugin = PluginSpec(keys.plugin, options)
-    return SourceSpec(name, plugin, keys.tags, keys.host, keys.remotes or tuple(remotes), own or general)
+    targets: Iterable[str] = keys.remotes or remotes
+    return SourceSpec(name, plugin, keys.tags, keys.host, tuple(dict.fromkeys(targets)), own or general)
 
 
 def _retention(table: Table) -> RetentionSpec:

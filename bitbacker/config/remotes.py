@@ -36,7 +36,7 @@ def choose_remotes(config: Config, given: Sequence[str] = ()) -> tuple[Remote, .
     Each is a name from the file, a URL, or a path.  Raises `UsageError` when there is none.
     """
     wanted = list(given) or [name for name in [os.environ.get(REMOTE_VARIABLE, "")] if name]
-    remotes = tuple(_remote(config, one) for one in wanted) or config.remotes
+    remotes = tuple(_remote(config, one) for one in dict.fromkeys(wanted)) or config.remotes
     if not remotes:
         raise UsageError("no remote is named", hint="name one by -r URL, or in bitbacker.toml")
     return remotes

@@ -122,6 +122,11 @@ def test_paths_are_absolute_and_keep_their_place(monkeypatch: pytest.MonkeyPatch
     assert [each.line for each in config.files] == [3, 3, 3]
 
 
+def test_an_empty_path_is_none_at_all() -> None:
+    assert made("file = ''").file == ""
+    assert complaint("files = ['/a',\n'']") == "some/b.toml:3: 'files' in [sources.home] holds an empty path"
+
+
 def test_only_a_field_that_holds_a_path_is_changed() -> None:
     assert made("text = '~/x'").text == "~/x"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,28 @@ def test_a_named_configuration_that_does_not_exist_is_an_error(
         find_config()
     assert str(by_option.value) == "absent.toml: there is no such file; --config names it"
     assert str(by_variable.value) == "gone.toml: there is no such file; BITBACKER_CONFIG names it"
+
+
+def test_a_file_in_the_directory_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
+    """It could name commands and plugins, and it was not named by the user."""
+    here = tmp_path / "here" / "bitbacker.toml"
+    put(here)
+    here.chmod(0o666)
+    with pytest.raises(ConfigError, match="other users own this file or may write to it"):
+        find_config()
+    assert find_config(str(here)) == str(here)
+    here.chmod(0o664)
+    assert find_config() == "bitbacker.toml"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_somebody_else_in_the_directory_is_refused(tmp_path: Path) -> None:
+    here = tmp_path / "here" / "bitbacker.toml"
+    put(here)
+    os.chown(here, 12345, 12345)
+    with pytest.raises(ConfigError, match="other users own this file or may write to it"):
+        find_config()
+    assert find_config(str(here)) == str(here)
 
 
 def test_cache_and_state_follow_the_conventions_of_the_system(tmp_path: Path) -> None:

@@ -48,6 +48,10 @@ def test_names_choose_in_their_order(config: Config) -> None:
     assert [remote.name for remote in choose_remotes(config, ["disk", "offsite"])] == ["disk", "offsite"]
 
 
+def test_a_remote_that_is_named_twice_is_meant_once(config: Config) -> None:
+    assert [remote.name for remote in choose_remotes(config, ["disk", "disk"])] == ["disk"]
+
+
 def test_the_environment_chooses_and_the_command_line_overrides_it(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
