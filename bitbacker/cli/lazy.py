@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from inspect import cleandoc
 from typing import Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from bitbacker.cli.help_page import SEE_GLOBALS, write_examples, write_params, write_text
 from bitbacker.cli.options import GLOBAL_NAMES, Globals, global_options
 from bitbacker.cli.table import Word
 from bitbacker.errors import InterruptedByUser
 
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-EXAMPLES = "Examples:\n"
-SEE_GLOBALS = "\nThe options of `bitbacker --help` may stand here, too.\n"
 ROOT_HELP = """
 Encrypted, deduplicating, leak-free backup, made of plugins.
 
@@ -57,12 +55,12 @@ class _Command(TyperCommand):
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         del ctx
-        _write_text(self, formatter)
+        write_text(self, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         own = [param for param in self.get_params(ctx) if param.name not in GLOBAL_NAMES]
-        _write_params(ctx, formatter, own)
-        _write_examples(self, formatter)
+        write_params(ctx, formatter, own)
+        write_examples(self, formatter)
         formatter.write(SEE_GLOBALS)
 
 
@@ -86,15 +84,15 @@ class LazyGroup(TyperGroup):
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         del ctx
-        _write_text(self, formatter)
+        write_text(self, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         is_root = ctx.parent is None
         own = [param for param in self.get_params(ctx) if is_root or param.name not in GLOBAL_NAMES]
-        _write_params(ctx, formatter, own)
+        write_params(ctx, formatter, own)
         with formatter.section("Commands"):
             formatter.write_dl([(word.name, word.summary) for word in self.words.values()])
-        _write_examples(self, formatter)
+        write_examples(self, formatter)
         if not is_root:
             formatter.write(SEE_GLOBALS)
 
@@ -151,31 +149,3 @@ def _group(words: Sequence[Word], text: str, *, version: bool = False) -> LazyGr
 def _completion_item() -> Any:
     """The class of a completion, which Typer's own groups use."""
     return vars(import_module("typer.core"))["CompletionItem"]
-
-
-def _write_text(command: Any, formatter: Any) -> None:
-    text, _, _ = cleandoc(command.help or "").partition(EXAMPLES)
-    formatter.write_paragraph()
-    with formatter.indentation():
-        formatter.write_text(text.strip())
-
-
-def _write_params(ctx: Any, formatter: Any, params: Sequence[Any]) -> None:
-    for title, kind in (("Arguments", "argument"), ("Options", "option")):
-        records = [param.get_help_record(ctx) for param in params if param.param_type_name == kind]
-        rows = [record for record in records if record]
-        if kind == "argument":
-            # Typer writes the type of Python beside the name.
-            rows = [(left.partition(" <")[0], right) for left, right in rows]
-        if rows:
-            with formatter.section(title):
-                formatter.write_dl(rows)
-
-
-def _write_examples(command: Any, formatter: Any) -> None:
-    """As they are: nobody wants a command line that is wrapped."""
-    _, _, examples = cleandoc(command.help or "").partition(EXAMPLES)
-    if examples:
-        with formatter.section("Examples"):
-            for line in examples.strip("\n").splitlines():
-                formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")

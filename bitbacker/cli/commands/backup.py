@@ -17,55 +17,62 @@ from bitbacker.errors import SourceUnreadable
 
 Texts = list[str] | None
 
+Paths = Annotated[Texts, typer.Argument(metavar="PATH", help="Files and directories.", show_default=False)]
+SourceName = Annotated[
+    str, typer.Option(metavar="NAME", help="A source of the configuration.", show_default=False)
+]
+Exclude = Annotated[
+    Texts,
+    typer.Option("--exclude", "-e", metavar="RULE", help="Leave out, as in .gitignore; may be repeated."),
+]
+ExcludeFile = Annotated[
+    Texts, typer.Option(metavar="FILE", help="Rules from a file, one a line; may be repeated.")
+]
+ExcludeIfPresent = Annotated[
+    Texts, typer.Option(metavar="NAME", help="Leave out directories that hold such a file; may be repeated.")
+]
+LargerThan = Annotated[str, typer.Option(metavar="SIZE", help="Leave out larger files.", show_default=False)]
+IncludeCaches = Annotated[
+    bool, typer.Option("--include-caches", help="Also directories that a CACHEDIR.TAG marks.")
+]
+OneFileSystem = Annotated[
+    bool, typer.Option("--one-file-system", "-x", help="Stay on the file systems of the paths.")
+]
+Stdin = Annotated[bool, typer.Option("--stdin", help="Back up what is piped in.")]
+StdinFilename = Annotated[str, typer.Option(metavar="NAME", help="What the file from --stdin is called.")]
+NewTags = Annotated[Texts, typer.Option(metavar="TAG", help="Put this on the snapshot; may be repeated.")]
+HostName = Annotated[
+    str,
+    typer.Option("--host", "-H", metavar="NAME", help="Instead of this machine's name.", show_default=False),
+]
+ReadAll = Annotated[bool, typer.Option("--read-all", help="Read every file, also those that look unchanged.")]
+
 
 def backup(
     ctx: typer.Context,
     *,
-    paths: Annotated[
-        Texts, typer.Argument(metavar="PATH", help="Files and directories.", show_default=False)
-    ] = None,
-    source: Annotated[
-        str, typer.Option(metavar="NAME", help="A source of the configuration.", show_default=False)
-    ] = "",
-    exclude: Annotated[
-        Texts,
-        typer.Option("--exclude", "-e", metavar="RULE", help="Leave out, as in .gitignore; may be repeated."),
-    ] = None,
-    exclude_file: Annotated[
-        Texts, typer.Option(metavar="FILE", help="Rules from a file, one a line; may be repeated.")
-    ] = None,
-    exclude_if_present: Annotated[
-        Texts,
-        typer.Option(metavar="NAME", help="Leave out directories that hold such a file; may be repeated."),
-    ] = None,
-    larger_than: Annotated[
-        str, typer.Option(metavar="SIZE", help="Leave out larger files.", show_default=False)
-    ] = "",
-    include_caches: Annotated[
-        bool, typer.Option("--include-caches", help="Also directories that a CACHEDIR.TAG marks.")
-    ] = False,
-    one_file_system: Annotated[
-        bool, typer.Option("--one-file-system", "-x", help="Stay on the file systems of the paths.")
-    ] = False,
-    stdin: Annotated[bool, typer.Option("--stdin", help="Back up what is piped in.")] = False,
-    stdin_filename: Annotated[
-        str, typer.Option(metavar="NAME", help="What the file from --stdin is called.")
-    ] = "stdin",
-    tag: Annotated[
-        Texts, typer.Option(metavar="TAG", help="Put this on the snapshot; may be repeated.")
-    ] = None,
-    host: Annotated[
-        str, typer.Option("--host", "-H", metavar="NAME", help="Instead of this machine's name.")
-    ] = "",
-    read_all: Annotated[
-        bool, typer.Option("--read-all", help="Read every file, also those that look unchanged.")
-    ] = False,
+    paths: Paths = None,
+    source: SourceName = "",
+    exclude: Exclude = None,
+    exclude_file: ExcludeFile = None,
+    exclude_if_present: ExcludeIfPresent = None,
+    larger_than: LargerThan = "",
+    include_caches: IncludeCaches = False,
+    one_file_system: OneFileSystem = False,
+    stdin: Stdin = False,
+    stdin_filename: StdinFilename = "stdin",
+    tag: NewTags = None,
+    host: HostName = "",
+    read_all: ReadAll = False,
     dry_run: DryRun = False,
 ) -> int:
     """Back up paths or a configured source, or what is piped in.
 
     Only what has changed is read and stored. Exit code 3 means that there is a snapshot, but some
     files could not be read.
+
+    A snapshot belongs to a source: that of the configuration, or one that is called like the paths or
+    the piped file. It is compared with the last snapshot of its source.
 
     Examples:
       bitbacker -r file:///srv/backup backup ~/documents ~/pictures
