@@ -7,7 +7,7 @@ import secrets
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +180,3 @@ def restore(
     """Plan and execute."""
     plan = plan_restore(repository, snapshot, paths, target, RestoreOptions(resume=resume))
     return execute_restore(repository, plan, told or Told())
-
-
-__all__ = ["Planted", "Told", "back_up", "new_repository", "plant", "replace", "restore"]

@@ -23,7 +23,7 @@ from bitbacker.engine.restore_resume import names_like_ours
 from bitbacker.engine.restore_write import ContentWriter
 from bitbacker.engine.target import Target, open_target
 from bitbacker.engine.target_files import PendingFiles
-from bitbacker.errors import DamageError, FormatError
+from bitbacker.errors import BitBackerError, DamageError, FormatError
 from bitbacker.repo.open import Repository
 
 _BLOCKS_AHEAD = 4
@@ -70,7 +70,10 @@ def execute_restore(repository: Repository, plan: RestorePlan, observer: Observe
     lost = len(plan.losses) + len(ledger.lost)
     if lost:
         entries = "1 entry" if lost == 1 else f"{lost} entries"
-        raise DamageError(f"{entries} could not be restored, because the repository is damaged")
+        raise DamageError(
+            f"{entries} could not be restored, because the repository is damaged",
+            hint=_hint(repository, plan),
+        )
     _note_sockets(plan, observer)
     return RestoreResult(ledger.files, ledger.bytes, plan.skipped, ledger.problems)
 
@@ -88,6 +91,14 @@ def _wanted(plan: RestorePlan) -> Generator[Wanted, None, None]:
             location["size"].tolist(),
             plan.entries.chunk_ids[numbers].tolist(),
         )
+
+
+def _hint(repository: Repository, plan: RestorePlan) -> str | None:
+    """A prune that ran meanwhile has moved chunks, which is no damage."""
+    with suppress(BitBackerError):
+        if repository.newest().prunes != plan.prunes:
+            return "a prune ran meanwhile and moved data: run the same command again with --resume"
+    return None
 
 
 def _note_sockets(plan: RestorePlan, observer: Observer) -> None:

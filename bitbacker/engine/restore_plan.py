@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,7 @@ class RestorePlan:
     without_content: npt.NDArray[np.bool_]
     settled: npt.NDArray[np.bool_]
     link_to: dict[int, int]
+    prunes: int = 0
 
 
 def plan_restore(
@@ -91,8 +92,9 @@ def plan_restore(
     tree = SnapshotTree(repository.tables, snapshot.tables)
     entries = _collect(tree.directories(selection.paths), selection, losses)
     give_to_local_owners(entries.rows, snapshot)
-    index = repository.index(repository.newest())
-    return _plan(entries, index, losses, target, resume=options.resume)
+    head = repository.newest()
+    plan = _plan(entries, repository.index(head), losses, target, resume=options.resume)
+    return replace(plan, prunes=head.prunes)
 
 
 def _collect(directories: Iterable[Directory], selection: Selection, losses: list[Loss]) -> Entries:

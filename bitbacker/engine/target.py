@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bitbacker.engine.target_directories import OpenDirectories, components
-from bitbacker.engine.target_metadata import Attributes, Metadata, through
+from bitbacker.engine.target_metadata import Attributes, Metadata, Newborn, has_acl, through
 from bitbacker.engine.target_root import open_root
 from bitbacker.errors import TargetError
 from bitbacker.format.entries import check_names
@@ -42,8 +42,8 @@ class Target:
         self._token = secrets.token_hex(8).encode()
         self._made = 0
         self.directories = OpenDirectories(root)
-        owner, self._ignores_case = self._probe()
-        self.metadata = Metadata(note, owner)
+        newborn, self._ignores_case = self._probe()
+        self.metadata = Metadata(note, newborn)
 
     def make_directory(self, path: bytes, *, present_ok: bool = False) -> None:
         """Make a directory that only this process may enter, until `finish_directory`.
@@ -136,16 +136,14 @@ class Target:
         """Close every directory."""
         self.directories.close()
 
-    def _probe(self) -> tuple[tuple[int, int], bool]:
-        """Who owns new files here, and whether names are found in another case, learnt by making one.
-
-        The owner is not always this process: a set-group-id directory or a mount option decides too.
-        """
+    def _probe(self) -> tuple[Newborn, bool]:
+        """Make a file and learn what new files are like here, and whether names are found in another case."""
         name = self.temporary_name()
         descriptor = os.open(name, CREATE_FILE, 0o600, dir_fd=self._root)
         try:
             status = os.fstat(descriptor)
-            return (status.st_uid, status.st_gid), _is_there(self._root, name.upper())
+            newborn = Newborn(status.st_uid, status.st_gid, has_acl(descriptor))
+            return newborn, _is_there(self._root, name.upper())
         finally:
             os.close(descriptor)
             remove_quietly(self._root, name)

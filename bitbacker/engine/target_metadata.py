@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from bitbacker.format.extras import Xattr
@@ -30,23 +31,37 @@ class Attributes(NamedTuple):
     xattrs: tuple[Xattr, ...] = ()
 
 
+class Newborn(NamedTuple):
+    """What a new file has in the target before anything is set.
+
+    A set-group-id directory or a mount option decides about its owner, too, and a default access list
+    of the target is handed on to everything below it.
+    """
+
+    uid: int
+    gid: int
+    has_acl: bool
+
+
 class Metadata:
     """Sets attributes, and says once what this process may not do at all.
 
     Methods return what could not be set, in words, empty when all was; `note` hears, once each, what
-    an unprivileged process cannot do.  `new_files_owner` is who owns what this process makes.
+    an unprivileged process cannot do.
     """
 
-    def __init__(self, note: Callable[[str], None], new_files_owner: tuple[int, int]) -> None:
+    def __init__(self, note: Callable[[str], None], newborn: Newborn) -> None:
         self._note = note
         self._noted: set[str] = set()
         self._privileged = os.geteuid() == 0
         self._groups = {os.getegid(), *os.getgroups()}
-        self._new_files_owner = new_files_owner
+        self._new_files_owner = newborn[:2]
+        self._inherits_acls = newborn.has_acl
 
     def to_file(self, descriptor: int, attributes: Attributes) -> str:
         """For a file that this process has just made and has open."""
-        if attributes.xattrs or (attributes.uid, attributes.gid) != self._new_files_owner:
+        as_it_is = (attributes.uid, attributes.gid) == self._new_files_owner and not self._inherits_acls
+        if attributes.xattrs or not as_it_is:
             return self._all(descriptor, attributes)
         os.fchmod(descriptor, attributes.mode & 0o7777)
         os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
@@ -83,6 +98,8 @@ class Metadata:
         return "; ".join(filter(None, failures))
 
     def _all(self, what: int | bytes, attributes: Attributes) -> str:
+        if self._inherits_acls:
+            _remove_acls(what)
         mode = attributes.mode & 0o7777
         failures = [self._failure("owner", lambda: self._own(what, attributes))]
         if failures[0] is not None and mode & _SET_IDS:
@@ -126,6 +143,19 @@ class Metadata:
         if text not in self._noted:
             self._noted.add(text)
             self._note(text)
+
+
+def has_acl(descriptor: int) -> bool:
+    """Whether something that is open has an access list besides its mode."""
+    with suppress(OSError):
+        return bool(os.getxattr(descriptor, _ACL + b"access"))
+    return False
+
+
+def _remove_acls(what: int | bytes) -> None:
+    for kind in (b"access", b"default"):
+        with suppress(OSError):
+            os.removexattr(what, _ACL + kind)
 
 
 def through(descriptor: int) -> bytes:

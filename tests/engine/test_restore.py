@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import stat
 import tracemalloc
 from collections.abc import Iterator
@@ -183,6 +184,11 @@ def test_a_file_that_changed_while_it_was_read_is_restored_with_a_note(
     assert told.problems == []
 
 
+def test_an_empty_snapshot_is_an_empty_directory(tmp_path: Path, repository: Repository) -> None:
+    result = restore(repository, plant(repository, [(b"", [])]), tmp_path / "target")
+    assert (result.files, os.listdir(tmp_path / "target")) == (0, [])
+
+
 def test_sockets_are_counted_in_a_note(tmp_path: Path, repository: Repository) -> None:
     told = Told()
     sockets = [Planted(name, stat.S_IFSOCK | 0o600) for name in (b"a", b"b")]
@@ -275,6 +281,42 @@ def test_damage_of_one_segment_costs_exactly_its_files(tmp_path: Path, seed: int
     assert files_of(restored) == files_of(tree) - lost
     assert all((restored / path).read_bytes() == (tree / path).read_bytes() for path in files_of(restored))
     assert 0 < len(lost) < 60
+
+
+def test_losses_after_a_prune_that_ran_meanwhile_name_the_way_out(tmp_path: Path, seed: int) -> None:
+    transport = MemoryTransport(f"memory://pruned-{seed}", NoConfig())
+    repository = new_repository(tmp_path / "repository", transport)
+    random_tree(tmp_path / "tree", seed)
+    snapshot = back_up(repository, tmp_path / "tree")
+    plan = plan_restore(repository, snapshot, (), tmp_path / "target", RestoreOptions())
+    transport.delete([f"segments/{next(segments_of_data_only(repository)).hex()}"])
+    with pytest.raises(DamageError) as undisturbed:
+        execute_restore(repository, plan, Told())
+    before = replace(plan, prunes=plan.prunes - 1, target=tmp_path / "other")
+    with pytest.raises(DamageError) as disturbed:
+        execute_restore(repository, before, Told())
+    assert "--resume" not in undisturbed.value.hint
+    assert "--resume" in disturbed.value.hint
+
+
+def test_each_snapshot_of_a_changing_tree_comes_back_as_it_was_then(
+    tmp_path: Path, repository: Repository, tree: Path
+) -> None:
+    first = back_up(repository, tree)
+    shutil.copytree(tree, tmp_path / "before", symlinks=True)
+    (tree / "a/b/small").unlink()
+    (tree / "c/new").write_bytes(b"new")
+    (tree / "a/large").write_bytes(b"small now")
+    shutil.rmtree(tree / "a/b")
+    second = back_up(repository, tree)
+    assert len(second.tables) > len(first.tables)
+    restore(repository, first, tmp_path / "first")
+    restore(repository, second, tmp_path / "second")
+    assert differences(tree, below(tmp_path / "second", tree)) == []
+    then = below(tmp_path / "first", tree)
+    assert files_of(then) == files_of(tmp_path / "before")
+    assert (then / "a/large").read_bytes() == (tmp_path / "before/a/large").read_bytes()
+    assert (then / "c/second-name").samefile(then / "a/b/small")
 
 
 def test_a_chunk_that_is_not_what_its_id_says_is_not_written(tmp_path: Path, repository: Repository) -> None:

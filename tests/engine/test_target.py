@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -39,6 +40,14 @@ MAKERS: dict[str, Make] = {
         directory + b"/" + name if directory else name
     ),
 }
+
+
+NO_ID = 0xFFFFFFFF
+
+
+def access_list(*entries: tuple[int, int, int]) -> bytes:
+    """An access list as the kernel packs it: tag, rights and number of each entry."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
 @pytest.fixture
@@ -102,13 +111,28 @@ def test_a_read_only_file_gets_its_attributes(target: Target, tmp_path: Path) ->
 
 
 def test_an_access_list_and_its_mode_agree(target: Target, tmp_path: Path) -> None:
-    entries = [(1, 6, 0xFFFFFFFF), (2, 4, 77), (4, 4, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF), (32, 0, 0xFFFFFFFF)]
-    packed = [tag.to_bytes(2, "little") + rights.to_bytes(2, "little") + who.to_bytes(4, "little")
-              for tag, rights, who in entries]  # fmt: skip
-    acl = (2).to_bytes(4, "little") + b"".join(packed)
+    acl = access_list((1, 6, NO_ID), (2, 4, 77), (4, 4, NO_ID), (16, 4, NO_ID), (32, 0, NO_ID))
     own = FILE._replace(xattrs=(Xattr(b"system.posix_acl_access", acl),))
     assert target.write_file(b"", b"file", b"content", own) == ""
     assert os.getxattr(tmp_path / "target/file", "system.posix_acl_access") == acl
+
+
+def test_an_access_list_of_the_target_is_not_handed_on(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    acl = access_list((1, 7, NO_ID), (2, 7, 77), (4, 7, NO_ID), (16, 7, NO_ID), (32, 7, NO_ID))
+    os.setxattr(tmp_path / "target", "system.posix_acl_default", acl)
+    (tmp_path / "target/inherits").mkdir()
+    assert "system.posix_acl_access" in os.listxattr(tmp_path / "target/inherits")
+    (tmp_path / "target/inherits").rmdir()
+    with closing(open_target(tmp_path / "target", resume=False, note=print)) as target:
+        target.make_directory(b"a")
+        target.write_file(b"a", b"file", b"", FILE)
+        target.make_special(b"", b"fifo", 0, FIFO)
+        target.write_file(b"", b"file", b"", FILE)
+        target.finish_directory(b"a", DIRECTORY)
+    for name, expected in (("a", DIRECTORY), ("a/file", FILE), ("fifo", FIFO), ("file", FILE)):
+        assert os.listxattr(tmp_path / "target" / name) == []
+        assert os.stat(tmp_path / "target" / name).st_mode == expected.mode
 
 
 def test_an_attribute_that_cannot_be_set_is_told_and_the_file_is_there(
