@@ -92,7 +92,7 @@ def test_another_version_is_told_as_such() -> None:
     assert outcome(keyslots(KeyslotsPlan(ROOT_KEY, version=2)), PASSWORD) is VersionUnknown
 
 
-def test_the_three_errors_are_three(data: bytes) -> None:
+def test_the_three_errors_are_three() -> None:
     kinds = [WrongPassword, DamageError, VersionUnknown]
     assert len({kind.code for kind in kinds}) == len({kind.exit_code for kind in kinds}) == 3
     assert not any(issubclass(one, other) for one, other in itertools.permutations(kinds, 2))

@@ -268,7 +268,7 @@ class Session:
 
     def index_table(self) -> None:
         """The index of all data blocks up to now."""
-        placed = sorted(self._placed)
+        placed = sorted({row[0]: row for row in self._placed}.values())
         ids = np.frombuffer(b"".join(row[0] for row in placed), IDS_DTYPE)
         locations = np.array([(0, *row[1:]) for row in placed], dtype=LOCATION_DTYPE)
         page = IndexPage(ids, locations)
