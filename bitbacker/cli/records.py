@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from bitbacker.app.backup import BackupResult
 from bitbacker.app.select import Snapshot
 from bitbacker.cli.output import json_text, json_time
 
@@ -22,13 +21,4 @@ def snapshot_fields(snapshot: Snapshot) -> dict[str, object]:
         "partial": snapshot.partial,
         "program": snapshot.program,
         "stats": asdict(snapshot.stats),
-    }
-
-
-def backup_fields(result: BackupResult) -> dict[str, object]:
-    """What a backup did."""
-    return {
-        "snapshot": snapshot_fields(result.snapshot),
-        "problems": result.problems,
-        "unchanged": result.unchanged,
     }

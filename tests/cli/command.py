@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -9,6 +11,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from bitbacker.cli.main import run
 
 PASSWORD = "correct horse battery"
 TIMEOUT_S = 120
@@ -78,6 +83,24 @@ class Home:
         )
         errors = "surrogateescape" if raw else "strict"
         return Done(done.returncode, done.stdout.decode("utf-8", errors), done.stderr.decode("utf-8", errors))
+
+    def inside(self, *arguments: str) -> Done:
+        """Run a command in this process, which is faster; for what does not depend on processes."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        here = os.getcwd()
+        os.chdir(self.top)
+        try:
+            with (
+                mock.patch.dict(os.environ, self.environment(), clear=True),
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                code = run(arguments)
+                err.flush()
+        finally:
+            os.chdir(here)
+        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]  # a BytesIO
+        return Done(code, *texts)
 
     def copy(self, top: Path) -> Home:
         """The same home somewhere else: repository, caches and state."""

@@ -65,7 +65,7 @@ def test_every_command_writes_what_is_documented(home: Home) -> None:
         ("plugins", ["plugins"]),
     ]
     for section, arguments in scenes:
-        done = home(*arguments, "--json")
+        done = home.inside(*arguments, "--json")
         assert (done.code, done.err) == (0, ""), arguments
         assert_documented(section, lines(done.out))
         if section == "ls":
@@ -94,14 +94,13 @@ def test_a_configuration_in_json(home: Home) -> None:
         '[remotes.here]\nurl = "here"\npassword = { env = "BITBACKER_PASSWORD" }\ncreate = true\n'
         '[sources.home]\npaths = ["data"]\n'
     )
-    without = {"BITBACKER_REMOTE": ""}
     for section, arguments in (
         ("config", ["config", "check"]),
         ("config", ["config", "show"]),
         ("explain", ["explain", "data/big"]),
         ("run", ["run"]),
     ):
-        done = home(*arguments, "--json", env=without)
+        done = home.inside(*arguments, "-r", "here", "--json")
         assert (done.code, done.err) == (0, ""), arguments
         assert_documented(section, lines(done.out))
 
@@ -110,7 +109,7 @@ def test_a_configuration_in_json(home: Home) -> None:
     "arguments", [["--json", "snapshots"], ["snapshots", "--json"], ["snapshot", "--json"]], ids=" ".join
 )
 def test_an_error_is_an_object_on_standard_error(home: Home, arguments: list[str]) -> None:
-    done = home(*arguments)
+    done = home.inside(*arguments)
     assert done.out == ""
     (message,) = lines(done.err)
     assert set(message) - {"message_type"} == documented("Errors")["error"]

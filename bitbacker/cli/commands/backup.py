@@ -12,7 +12,7 @@ from bitbacker.cli.asking import access_of, password_prompt
 from bitbacker.cli.options import DryRun
 from bitbacker.cli.output import Output, duration, size
 from bitbacker.cli.progress import observing
-from bitbacker.cli.records import backup_fields
+from bitbacker.cli.records import snapshot_fields
 from bitbacker.errors import SourceUnreadable
 
 Texts = list[str] | None
@@ -120,4 +120,10 @@ def show_backup(out: Output, result: BackupResult, *, dry_run: bool) -> None:
     if result.problems:
         out.text(f"{result.problems} problems: the snapshot lacks what could not be read")
     out.text("nothing was stored" if dry_run else f"snapshot {result.snapshot.id[:8]} saved")
-    out.record("summary", dry_run=dry_run, **backup_fields(result))
+    out.record(
+        "summary",
+        dry_run=dry_run,
+        snapshot=snapshot_fields(result.snapshot),
+        problems=result.problems,
+        unchanged=result.unchanged,
+    )
