@@ -164,10 +164,14 @@ def _lost(
 
 
 def _hard_links(entries: Entries) -> dict[int, int]:
-    """Entries that are another name of an earlier one, and that one."""
+    """Entries that are another name of an earlier one, and that one.
+
+    Size and time must agree too: a file that vanished during the walk may have left its inode to another.
+    """
     rows, kinds = entries.rows, entries.kinds
     several = np.flatnonzero((rows["nlink"] > 1) & (rows["inode"] > 0) & (kinds != stat.S_IFDIR))
-    columns = (rows["filesystem"][several], rows["inode"][several], kinds[several])
+    names = ("filesystem", "inode", "size_bytes", "mtime_ns")
+    columns = (*(rows[name][several] for name in names), kinds[several])
     first: dict[tuple[int, ...], int] = {}
     link_to: dict[int, int] = {}
     for entry, *identity in zip(several.tolist(), *(column.tolist() for column in columns), strict=True):

@@ -127,6 +127,20 @@ def test_one_name_of_a_file_with_two_is_restored_as_a_file(
     assert below(tmp_path / "target", tree / "c/second-name").read_bytes() == b"small"
 
 
+def test_files_that_had_one_inode_after_one_another_keep_their_own_content(
+    tmp_path: Path, repository: Repository
+) -> None:
+    files = [
+        Planted(b"a", chunks=(b"first",), nlink=2, inode=7),
+        Planted(b"b", chunks=(b"other",), nlink=2, inode=7, mtime_ns=5),
+        Planted(b"c", chunks=(b"first",), nlink=2, inode=7),
+    ]
+    restore(repository, plant(repository, [(b"", files)]), tmp_path / "target")
+    contents = [(tmp_path / "target" / name).read_bytes() for name in "abc"]
+    assert contents == [b"first", b"other", b"first"]
+    assert (tmp_path / "target/a").samefile(tmp_path / "target/c")
+
+
 def test_several_paths_are_restored_once_even_when_one_holds_the_other(
     tmp_path: Path, repository: Repository, tree: Path
 ) -> None:
