@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -123,22 +123,26 @@ class Wiring:
 
     def create(self, remote: Remote, label: str = "") -> Connection:
         """Make a repository.  Raises `RepositoryPresent`, `StorageError`, `PluginError`."""
-        transport = self.transport(remote)
-        maker, unlocker = HostMaker(self.host), self.new_unlocker(remote)
-        repository = create(transport, unlocker, self.options(), maker, self.paths, label=label)
+        with ExitStack() as stack:
+            transport = stack.enter_context(closing(self.transport(remote)))
+            unlocker, maker = self.new_unlocker(remote), HostMaker(self.host)
+            repository = create(transport, unlocker, self.options(), maker, self.paths, label=label)
+            stack.pop_all()
         return Connection(self, remote, repository, unlocker)
 
     def open(self, remote: Remote) -> Connection:
         """Open a repository.  Raises as `open_repository` does."""
-        transport = self.transport(remote)
-        unlocker = self.unlocker(remote)
-        use_cache = self._access.use_cache
-        try:
-            repository = open_repository(
-                transport, unlocker, HostMaker(self.host), self.paths, use_cache=use_cache
-            )
-        except RepositoryMissing as error:
-            raise RepositoryMissing(f"there is no repository at {shown_url(remote.url)}") from error
+        with ExitStack() as stack:
+            transport = stack.enter_context(closing(self.transport(remote)))
+            unlocker, maker = self.unlocker(remote), HostMaker(self.host)
+            try:
+                repository = open_repository(
+                    transport, unlocker, maker, self.paths, use_cache=self._access.use_cache
+                )
+            except RepositoryMissing as error:
+                raise RepositoryMissing(f"there is no repository at {shown_url(remote.url)}") from error
+            # From here on the connection closes it.
+            stack.pop_all()
         return Connection(self, remote, repository, unlocker)
 
     def _resolved(self, source: SecretSource) -> str:

@@ -24,6 +24,7 @@ from bitbacker.errors import (
     BitBackerError,
     ConfigError,
     DamageError,
+    InterruptedByUser,
     RaceLost,
     RepositoryMissing,
     SourceMissing,
@@ -114,6 +115,9 @@ def run(
         exit_code = worst(step.exit_code for step in running.steps)
         duration_s = time.monotonic() - started
         fanout.send(RunFinished(time.time_ns(), COMMAND, exit_code, duration_s))
+    except KeyboardInterrupt:
+        fanout.send(RunFailed(time.time_ns(), COMMAND, InterruptedByUser.code, "interrupted"))
+        raise
     finally:
         fanout.close()
     return RunResult(tuple(running.steps), exit_code, duration_s)

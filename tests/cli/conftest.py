@@ -23,7 +23,7 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Home:
     made = Home(tmp_path_factory.mktemp("prepared"))
     plant(made.data)
     for arguments in (["init", "-q"], ["backup", "-q", "--host", "box", "--tag", "first", "data"]):
-        done = made(*arguments)
+        done = made.inside(*arguments)
         assert done.code == 0, done.err
     return made
 

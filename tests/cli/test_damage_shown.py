@@ -47,7 +47,7 @@ def test_damage_of_what_every_command_reads(
     backed_up: Home, find: Callable[[Home], Path], harm: Callable[[Path], None]
 ) -> None:
     harm(find(backed_up))
-    done = backed_up("snapshots", "--no-cache")
+    done = backed_up.inside("snapshots", "--no-cache")
     assert done.error
     assert done.code == (10 if (find, harm) == (keyslots_of, Path.unlink) else 13)
 
@@ -56,7 +56,7 @@ def test_damage_of_what_every_command_reads(
 def test_damage_of_a_segment_is_named_by_check_and_stops_no_more_than_it_must(
     backed_up: Home, harm: Callable[[Path], None]
 ) -> None:
-    backed_up("backup", "-q", "data/letters", "--host", "box")
+    backed_up.inside("backup", "-q", "data/letters", "--host", "box")
     victim = segments_of(backed_up)[-1]
     harm(victim)
     check = backed_up("check", "--read-data", "--no-cache")
@@ -70,8 +70,8 @@ def test_damage_of_a_segment_is_named_by_check_and_stops_no_more_than_it_must(
 
 def test_a_file_in_a_damaged_segment_is_named_and_all_others_are_restored(home: Home) -> None:
     (home.data / "noise").write_bytes(os.urandom(9_000_000))
-    assert home("init", "-q").code == 0
-    assert home("backup", "-q", "data").code == 0
+    assert home.inside("init", "-q").code == 0
+    assert home.inside("backup", "-q", "data").code == 0
     flip(segments_of(home)[-1])
     done = home("restore", "latest", "--target", "out")
     assert done.code == 13
@@ -111,7 +111,7 @@ def _opened_as_it_was(data: bytes, unlocker: Unlocker, opening: Callable[[bytes,
 
 def test_an_older_storage_is_not_believed(backed_up: Home, tmp_path: Path) -> None:
     older = shutil.copytree(backed_up.repository, tmp_path / "older")
-    assert backed_up("backup", "-q", "data", "--host", "box").code == 0
+    assert backed_up.inside("backup", "-q", "data", "--host", "box").code == 0
     shutil.rmtree(backed_up.repository)
     shutil.copytree(older, backed_up.repository)
     done = backed_up("snapshots")
@@ -168,15 +168,15 @@ def small_disk(tmp_path: Path) -> object:
 
 def test_a_full_disk(home: Home, small_disk: Path) -> None:
     place = str(small_disk / "repository")
-    assert home("-r", place, "init", "-q").code == 0
-    assert home("-r", place, "backup", "-q", "data").code == 0
+    assert home.inside("-r", place, "init", "-q").code == 0
+    assert home.inside("-r", place, "backup", "-q", "data").code == 0
     (home.data / "noise").write_bytes(os.urandom(9_000_000))
     done = home("-r", place, "backup", "data")
     assert done.code == 18
     assert done.error
-    assert _snapshots(home("-r", place, "snapshots", "--json")) == 1
+    assert _snapshots(home.inside("-r", place, "snapshots", "--json")) == 1
     (home.data / "noise").unlink()
-    assert home("-r", place, "check", "--read-data").code == 0
+    assert home.inside("-r", place, "check", "--read-data").code == 0
 
 
 def _snapshots(done: Done) -> int:

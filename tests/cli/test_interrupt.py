@@ -64,9 +64,9 @@ def _stalling(tmp_path_factory: pytest.TempPathFactory) -> Home:
     plant(home.data)
     noise = home.data / "noise"
     noise.write_bytes(os.urandom(9_000_000))
-    assert home("init", "-q").code == 0
+    assert home.inside("init", "-q").code == 0
     for _ in range(2):
-        assert home("backup", "-q", "data").code == 0
+        assert home.inside("backup", "-q", "data").code == 0
         # Half of it is needed by the second snapshot too, so that a prune has something to copy.
         noise.write_bytes(noise.read_bytes()[:4_000_000])
     return home
@@ -120,12 +120,12 @@ def test_an_interrupted_command_can_be_run_again(
 ) -> None:
     (stalling.data / "noise").write_bytes(os.urandom(2_000_000))
     if arguments == PRUNE:
-        assert stalling(*FORGET_ALL_BUT_LAST).code == 0
+        assert stalling.inside(*FORGET_ALL_BUT_LAST).code == 0
     done = interrupted(stalling, moment, arguments, number)
     assert (done.code, done.error) == (130, "interrupted")
     again = [*arguments, "--resume"] if arguments == RESTORE else arguments
     assert stalling(*again).code == 0
-    check = stalling("check", "--read-data")
+    check = stalling.inside("check", "--read-data")
     assert (check.code, check.err) == (0, "")
 
 
