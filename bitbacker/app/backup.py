@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ from bitbacker.app.access import Connection, Wiring
 from bitbacker.config import SourceSpec, make_config
 from bitbacker.engine.backup import BackupOptions, BackupResult, backup
 from bitbacker.engine.observe import Observer
-from bitbacker.errors import UsageError
+from bitbacker.errors import ConfigError, UsageError
 from bitbacker.spi import Source
 
 __all__ = ["BackupRequest", "BackupResult", "Job", "back_up", "configured_job", "job_of"]
@@ -63,7 +65,8 @@ class Job:
 def job_of(wiring: Wiring, request: BackupRequest) -> Job:
     """Make the source that is asked for.
 
-    Raises `UsageError` when none or two are, `ConfigError`, `PluginError`, `SourceMissing`.
+    Raises `UsageError` when none or two are, and for options that the source refuses; `ConfigError`,
+    `PluginError`.
     """
     asked = [bool(request.files.paths), bool(request.source), request.stdin]
     if sum(asked) > 1:
@@ -119,6 +122,15 @@ def back_up(connection: Connection, job: Job, observer: Observer) -> BackupResul
         job.source.close()
 
 
+@contextmanager
+def command_line_errors() -> Iterator[None]:
+    """What a plugin's configuration refuses is the command line's fault where it came from there."""
+    try:
+        yield
+    except ConfigError as error:
+        raise UsageError(error.message) from error
+
+
 def this_host() -> str:
     """What this machine calls itself."""
     return socket.gethostname()
@@ -131,7 +143,8 @@ def _job(request: BackupRequest, name: str, source: Source) -> Job:
 
 def _made(wiring: Wiring, plugin: str, options: dict[str, Any]) -> Source:
     offered = wiring.host.source(plugin)
-    return offered(make_config(offered.Config, options, COMMAND_LINE))
+    with command_line_errors():
+        return offered(make_config(offered.Config, options, COMMAND_LINE))
 
 
 def _files_options(files: FilesRequest, paths: list[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from bitbacker.app.access import Connection
-from bitbacker.app.backup import COMMAND_LINE, this_host
+from bitbacker.app.backup import COMMAND_LINE, command_line_errors, this_host
 from bitbacker.app.select import Filter, pick
 from bitbacker.config import SourceSpec, make_config
 from bitbacker.errors import UsageError
@@ -73,7 +73,8 @@ def plan_forget(connection: Connection, request: ForgetRequest) -> ForgetPlan:
     if request.names:
         return _by_name(looked_at, request.names)
     if request.rules:
-        policy = _policy(connection, KEEP, request.rules)
+        with command_line_errors():
+            policy = _policy(connection, KEEP, request.rules)
         return ForgetPlan(tuple(_judged(group, policy) for group in _grouped(looked_at)))
     return _by_configuration(connection, looked_at)
 

@@ -76,8 +76,9 @@ class LiveObserver:
             parts.append(f"{100 * done.bytes / total:.1f}%")
             parts.append(f"{done.files} {self._noun}, {size(done.bytes)} of about {size(total)}")
         else:
-            parts.append(f"{done.files} {self._noun}, {size(done.bytes)}")
-        parts.append(f"{size(round(speed))}/s")
+            parts.append(f"{done.files} {self._noun}" + (f", {size(done.bytes)}" if done.bytes else ""))
+        if done.bytes:
+            parts.append(f"{size(round(speed))}/s")
         if total > done.bytes and speed > 0:
             parts.append(f"about {duration((total - done.bytes) / speed)} left")
         return "  ".join(parts)

@@ -96,3 +96,8 @@ def test_names_and_rules_exclude_each_other() -> None:
 def test_rules_that_keep_nothing_in_particular_keep_everything() -> None:
     """`--keep-last 0` is no rule; it must not empty a repository."""
     assert numbers(plan_forget(connection(), ForgetRequest(rules={"keep_last": 0}))) == []
+
+
+def test_a_rule_that_makes_no_sense_is_the_command_lines_fault() -> None:
+    with pytest.raises(UsageError, match="keep_last"):
+        plan_forget(connection(), ForgetRequest(rules={"keep_last": -2}))

@@ -50,3 +50,8 @@ def test_the_speed_is_that_of_the_last_seconds(observer: LiveObserver) -> None:
         observer.progress(Progress(bytes=100 * MIB + second * MIB))
         line = observer.line(100.0 + second)
     assert line.endswith("1.000 MiB/s")
+
+
+def test_what_has_no_size_is_only_counted(observer: LiveObserver) -> None:
+    observer.progress(Progress(files=7))
+    assert observer.line(101.0) == "[0:01]  7 files"

@@ -97,7 +97,7 @@ def test_progress_is_shown_and_a_file_name_is_escaped(backed_up: Home) -> None:
     (backed_up.data / os.fsdecode(EVIL) / "noise").write_bytes(os.urandom(5_000_000))
     terminal = Terminal(backed_up, "backup", "data")
     assert terminal.end() == 0
-    assert b"files, " in terminal.shown
+    assert b" files" in terminal.shown
     listing = Terminal(backed_up, "ls", "latest")
     assert listing.end() == 0
     assert rb"\x1b]0;owned\x07 \xff/noise" in listing.shown
