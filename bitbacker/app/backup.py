@@ -84,6 +84,8 @@ def job_of(wiring: Wiring, request: BackupRequest) -> Job:
             "nothing is named to back up",
             hint="name paths, --source NAME or --stdin; bitbacker run backs up what the configuration says",
         )
+    if "" in request.files.paths:
+        raise UsageError("an empty path is named to back up", hint="write . for this directory")
     paths = sorted({os.path.abspath(path) for path in request.files.paths})
     return _job(request, ", ".join(paths), _made(wiring, "files", _files_options(request.files, paths)))
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from bitbacker.app.access import Access, Wiring
-from bitbacker.errors import UsageError
+from bitbacker.errors import ConfigError, UsageError
 from bitbacker.spi import Explains, Explanation
 
 
@@ -25,6 +25,10 @@ def explain(access: Access, path: str, source: str = "") -> tuple[Explained, ...
     """
     wiring = Wiring(access)
     specs = [wiring.named_source(source)] if source else list(wiring.config.sources)
+    if not specs:
+        raise ConfigError(
+            "there is no source to ask", hint="name a file with [sources.NAME] by --config FILE"
+        )
     found = []
     for spec in specs:
         made = wiring.source(spec)
@@ -36,10 +40,6 @@ def explain(access: Access, path: str, source: str = "") -> tuple[Explained, ...
         finally:
             made.close()
     if not found:
-        raise UsageError(
-            "no source can explain that",
-            hint="the configuration has no source of this name that reads files"
-            if specs
-            else "there is none",
-        )
+        names = ", ".join(spec.name for spec in specs)
+        raise UsageError(f"no source can say why it leaves something out: {names}", hint="ask another source")
     return tuple(found)

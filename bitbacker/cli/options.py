@@ -40,32 +40,44 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _not_empty(value: str | None) -> str | None:
+    """An empty value is a variable of a shell that was never set, not a wish for the default."""
+    if value == "":
+        raise typer.BadParameter("is empty")
+    return value
+
+
+def _text_option(*names: str, metavar: str, text: str) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, callback=_not_empty, show_default=False)
+
+
+ConfigFile = Annotated[str | None, _text_option("--config", metavar="FILE", text="The configuration to use.")]
+RemoteName = Annotated[
+    str | None,
+    _text_option(
+        "--remote",
+        "-r",
+        metavar="NAME_OR_URL",
+        text="The repository: a remote of the configuration, a URL or a path. Else BITBACKER_REMOTE.",
+    ),
+]
+PasswordFile = Annotated[
+    str | None,
+    _text_option(
+        "--password-file", metavar="FILE", text="Read the password from a file. Else BITBACKER_PASSWORD."
+    ),
+]
+PasswordCommand = Annotated[
+    str | None, _text_option("--password-command", metavar="COMMAND", text="Run this for the password.")
+]
+
+
 def global_options(
     *,
-    config: Annotated[
-        str, typer.Option("--config", metavar="FILE", help="The configuration to use.", show_default=False)
-    ] = "",
-    remote: Annotated[
-        str,
-        typer.Option(
-            "--remote",
-            "-r",
-            metavar="NAME_OR_URL",
-            help="The repository: a remote of the configuration, a URL or a path. Else BITBACKER_REMOTE.",
-            show_default=False,
-        ),
-    ] = "",
-    password_file: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="Read the password from a file. Else BITBACKER_PASSWORD.",
-            show_default=False,
-        ),
-    ] = "",
-    password_command: Annotated[
-        str, typer.Option(metavar="COMMAND", help="Run this for the password.", show_default=False)
-    ] = "",
+    config: ConfigFile = None,
+    remote: RemoteName = None,
+    password_file: PasswordFile = None,
+    password_command: PasswordCommand = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output.")] = False,
     verbose: Annotated[
         int,

@@ -86,7 +86,8 @@ class Home:
 
     def inside(self, *arguments: str) -> Done:
         """Run a command in this process, which is faster; for what does not depend on processes."""
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        written = [io.BytesIO(), io.BytesIO()]
+        out, err = (io.TextIOWrapper(stream, "utf-8", write_through=True) for stream in written)
         here = os.getcwd()
         os.chdir(self.top)
         try:
@@ -96,11 +97,9 @@ class Home:
                 contextlib.redirect_stderr(err),
             ):
                 code = run(arguments)
-                err.flush()
         finally:
             os.chdir(here)
-        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]  # a BytesIO
-        return Done(code, *texts)
+        return Done(code, *(stream.getvalue().decode() for stream in written))
 
     def copy(self, top: Path) -> Home:
         """The same home somewhere else: repository, caches and state."""
