@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bitbacker.crypto import slots
+from bitbacker.crypto.keys import derive
 from bitbacker.crypto.slots import Unlocker
 from bitbacker.errors import BitBackerError, DamageError, VersionUnknown, WrongPassword
 from bitbacker.format.keyslots import PART_SIZE_BYTES, SlotContent
@@ -101,7 +102,7 @@ def test_the_three_errors_are_three() -> None:
 def test_a_slot_is_the_one_that_the_document_describes(data: bytes) -> None:
     salt = data[508:540]
     assert slots.cost_level(salt) == 0
-    material = slots.derive(stretched(PASSWORD, salt), salt, b"bitbacker/1/slot", 64)
+    material = derive(stretched(PASSWORD, salt), salt, b"bitbacker/1/slot", 64)
     assert data[540:572] == material[32:]
 
 

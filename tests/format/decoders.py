@@ -15,6 +15,7 @@ from bitbacker.errors import FormatError
 from bitbacker.format import catalog, entries, index, keyslots
 from bitbacker.format.block import BlockKind, BlockRef, pack, unpack
 from bitbacker.format.catalog import CatalogRecord, Owner, SegmentRecord, SegmentState, Snapshot
+from bitbacker.format.entries import EntryPage
 from bitbacker.format.extras import EntryExtras, ExtentRef, Xattr, decode_extras, encode_extras
 from bitbacker.format.head import SKETCH_SIZE_BYTES, Head, SourceTip, decode_head, encode_head
 from bitbacker.format.index import IDS_DTYPE, LOCATION_DTYPE, IndexPage
@@ -68,22 +69,30 @@ def example_page() -> bytes:
     return entries.encode_page(entry_page(made, [bits("drop 1", 8), bits("drop 2", 8)]))
 
 
-def decode_page(raw: bytes) -> object:
+@dataclass(frozen=True)
+class RawPage:
+    """An entry page, and the bytes that it came from, which say the form of the rows."""
+
+    page: EntryPage
+    raw: bytes
+
+
+def decode_page(raw: bytes) -> RawPage:
     """With everything that hangs on it."""
     page = entries.decode_page(raw)
     for found in page.directories():
         entries.check_names(found.name_list)
         for extra in found.extras:
             decode_extras(extra.data)
-    return page, raw
+    return RawPage(page, raw)
 
 
 def encode_page(value: object) -> bytes:
-    page, raw = value  # type: ignore[misc]  # what decode_page gives
-    form_at = (
-        24 + sum(map(len, page.paths)) + max(0, len(page.paths) - 1) + 8 * len(page.paths) + len(page.names)
-    )
-    return entries.encode_page(page, planes=raw[form_at] == 1)
+    assert isinstance(value, RawPage)
+    page = value.page
+    paths = sum(map(len, page.paths)) + max(0, len(page.paths) - 1)
+    form_at = 24 + paths + 8 * len(page.paths) + len(page.names)
+    return entries.encode_page(page, planes=value.raw[form_at] == 1)
 
 
 def decode_catalog(raw: bytes) -> object:
@@ -210,9 +219,8 @@ def sloppy() -> Decoder:
             raise FormatError("nothing")
         return words
 
-    return Decoder(
-        "sloppy",
-        decode,
-        bytes([2, 3, 3]) + b"abcdef",
-        lambda words: bytes([len(words), *map(len, words)]) + "".join(words).encode(),
-    )  # type: ignore[arg-type, call-overload]  # the list that decode gives
+    def encode(words: object) -> bytes:
+        assert isinstance(words, list)
+        return bytes([len(words), *map(len, words)]) + "".join(words).encode()
+
+    return Decoder("sloppy", decode, bytes([2, 3, 3]) + b"abcdef", encode)

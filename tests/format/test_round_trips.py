@@ -21,11 +21,13 @@ from bitbacker.format.catalog import (
 from bitbacker.format.columns import Columns, Pick, pick_entries
 from bitbacker.format.entries import Directory, EntryPage, page_of, split_directory
 from bitbacker.format.extras import EntryExtras, decode_extras, encode_extras
-from bitbacker.format.head import SKETCH_SIZE_BYTES, Head, decode_head, encode_head
+from bitbacker.format.head import SKETCH_SIZE_BYTES, Head, SourceTip, decode_head, encode_head
 from bitbacker.format.index import IndexPage
 from bitbacker.format.keyslots import (
     LABEL_MAX_BYTES,
     SLOTS,
+    Constants,
+    PluginChoice,
     SlotContent,
     SlotInfo,
     SlotKind,
@@ -220,7 +222,7 @@ def test_head(head: Head) -> None:
 
 
 def test_a_head_leaves_out_the_oldest_tips_when_there_are_too_many() -> None:
-    tip = strategies.SourceTip(b"s" * 16, b"i" * 16, ())
+    tip = SourceTip(b"s" * 16, b"i" * 16, ())
     head = Head(1, bytes(32), 0, bytes(16), 0, 0, 0, (), (), (tip,) * 1000)
     found = decode_head(encode_head(head, HEAD_PLAINTEXT_BYTES))
     room = HEAD_PLAINTEXT_BYTES - SKETCH_SIZE_BYTES - 4 - 112 - 12
@@ -238,9 +240,9 @@ def test_a_slot_of_another_version_is_told_before_anything_else_is_read() -> Non
 
 
 def test_plugin_parameters_that_do_not_fit_are_refused() -> None:
-    choice = strategies.PluginChoice("x", "p" * 400, "")
+    choice = PluginChoice("x", "p" * 400, "")
     with pytest.raises(FormatError):
-        encode_slot(SlotContent(bytes(32), strategies.Constants(choice, choice)), 428)
+        encode_slot(SlotContent(bytes(32), Constants(choice, choice)), 428)
 
 
 @given(strategies.slot_infos)

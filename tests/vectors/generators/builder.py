@@ -41,7 +41,10 @@ from bitbacker.format.segment import SegmentWriter
 TAG_BYTES = 16
 OVERHEAD_BYTES = 32 + 32 + TAG_BYTES
 NONCE = bytes(12)
-AEADS = {"aes-256-gcm": AESGCM, "chacha20-poly1305": ChaCha20Poly1305}
+AEADS: dict[str, type[AESGCM | ChaCha20Poly1305]] = {
+    "aes-256-gcm": AESGCM,
+    "chacha20-poly1305": ChaCha20Poly1305,
+}
 PASSWORD = "correct horse battery staple"
 RECOVERY_ENTROPY = bytes(range(32))
 
