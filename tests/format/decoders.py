@@ -11,6 +11,7 @@ import numpy as np
 import zstandard
 
 from bitbacker.crypto import slots
+from bitbacker.crypto.keys import keys_of
 from bitbacker.errors import FormatError
 from bitbacker.format import catalog, entries, index, keyslots
 from bitbacker.format.block import BlockKind, BlockRef, pack, unpack
@@ -49,23 +50,17 @@ def bits(seed: str, size: int) -> bytes:
 TABLE = TableRef(BlockRef(bits("segment", 16), 3, 500), 7)
 
 
-class _Keys:
-    """Fingerprints without a key: what they are does not matter here."""
-
-    @staticmethod
-    def fingerprint(path: bytes, row: bytes, target: bytes) -> bytes:
-        return hashlib.blake2b(path + row + target, digest_size=8).digest()
-
-
 def example_page() -> bytes:
     """Three directories with a bit of everything."""
-    root = [
+    root: list[Made] = [
         Made(b"a", content=b"x" * 9, chunk_ids=bits("chunks", 32), xattrs=((b"user.a", b"1"),)),
         Made(b"d", mode=0o40755),
         Made(b"l", mode=0o120777, target=b"a"),
     ]
     below = [Made(b"s", size_bytes=50, chunk_ids=bits("sparse", 16), extents=((8, 4), (20, 2)), mark=1)]
-    made = [directory(_Keys(), path, items) for path, items in ((b"", root), (b"d", below), (b"d/e", []))]  # type: ignore[arg-type]  # only fingerprints are asked for
+    keys = keys_of(bytes(32))
+    trees: list[tuple[bytes, list[Made]]] = [(b"", root), (b"d", below), (b"d/e", [])]
+    made = [directory(keys, path, items) for path, items in trees]
     return entries.encode_page(entry_page(made, [bits("drop 1", 8), bits("drop 2", 8)]))
 
 

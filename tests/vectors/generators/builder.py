@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import zstandard
@@ -192,7 +193,7 @@ class Builder:
     def head_hash(self) -> bytes:
         return blake3(self.objects[names.head_name(self.head.number)]).digest()
 
-    def next_head(self, **changes: object) -> Head:
+    def next_head(self, **changes: Any) -> Head:
         """The newest head with what a commit fills in, and these changes."""
         number = self.head.number + 1
         head = replace(
@@ -202,7 +203,7 @@ class Builder:
             time_ns=self.head.time_ns + 60_000_000_000,
             writer=self.random(f"writer {number}", 16),
         )
-        return replace(head, **changes)  # type: ignore[arg-type]  # fields of a head by their names
+        return replace(head, **changes)
 
     def commit(self, session: Session, *, born: int, tip: SourceTip | None = None) -> None:
         """Store the session's segment and a head that holds what it wrote."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import zstandard
@@ -79,8 +80,8 @@ class Faults:
     def _of(self, *items: Made, path: bytes = b"") -> EntryPage:
         return entry_page([directory(self.builder.keys, path, items)])
 
-    def file(self, name: bytes = b"file", **options: object) -> Made:
-        return Made(name, content=b"good\n", chunk_ids=self.good, **options)  # type: ignore[arg-type]  # fields of Made
+    def file(self, name: bytes = b"file", **options: Any) -> Made:
+        return Made(name, content=b"good\n", chunk_ids=self.good, **options)
 
     def _names(self) -> None:
         for word, name in (("slash", b"../escape"), ("dots", b".."), ("dot", b"."), ("absolute", b"/etc")):
@@ -282,8 +283,8 @@ class SpoiledObjects:
         def framed(changed: bytes) -> bytes:
             return (len(changed).to_bytes(4, "little") + changed).ljust(HEAD_PLAINTEXT_BYTES, b"\0")
 
-        def encoded(**changes: object) -> bytes:
-            return encode_head(replace(self._head, **changes), HEAD_PLAINTEXT_BYTES)  # type: ignore[arg-type]  # fields of a head
+        def encoded(**changes: Any) -> bytes:
+            return encode_head(replace(self._head, **changes), HEAD_PLAINTEXT_BYTES)
 
         catalog = self._head.catalogs[0]
         bad_catalog = replace(catalog, root=replace(catalog.root, raw_bytes=catalog.root.raw_bytes + 1))

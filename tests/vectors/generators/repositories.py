@@ -6,6 +6,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 from bitbacker.format.block import BlockKind
 from bitbacker.format.catalog import (
@@ -115,8 +116,8 @@ def stored(session: Session, tree: Tree) -> Tree:
     return result
 
 
-def entry(path: bytes, **options: object) -> tuple[bytes, Made]:
-    return path, Made(path.rpartition(b"/")[2], **options)  # type: ignore[arg-type]  # fields of Made
+def entry(path: bytes, **options: Any) -> tuple[bytes, Made]:
+    return path, Made(path.rpartition(b"/")[2], **options)
 
 
 def everything_tree() -> Tree:
