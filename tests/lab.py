@@ -17,6 +17,7 @@ from bitbacker.format.extras import decode_extras
 from bitbacker.format.head import HASH_SIZE_BYTES, Head
 from bitbacker.format.keyslots import Constants, PluginChoice, SlotContent
 from bitbacker.format.rows import as_rows
+from bitbacker.repo.index import ChunkIndex
 from bitbacker.repo.open import Repository
 from bitbacker.repo.settings import LocalPaths
 from bitbacker.repo.storage import Storage
@@ -64,7 +65,11 @@ class Lab:
         self._folder = folder
         self.content = content or SlotContent(secrets.token_bytes(32), CONSTANTS)
         self.url = f"memory://lab-{os.getpid()}-{next(_numbers)}"
-        self.transport = MemoryTransport(self.url, NoConfig())
+        self.transport: Transport = MemoryTransport(self.url, NoConfig())
+
+    def use(self, transport: Transport) -> None:
+        """Keep the repository somewhere else."""
+        self.transport = transport
 
     def client(
         self, name: str = "one", transport: Transport | None = None, *, wait: bool = False
@@ -101,7 +106,7 @@ def back_up(repository: Repository, *paths: Path, source: str = "src", **options
     offered = bitbacker_source("files")
     assert offered is not None
     config = offered.Config(paths=tuple(Located(str(path)) for path in paths))
-    wanted = BackupOptions("host", source, (), next(_times), "test", **options)  # type: ignore[arg-type]
+    wanted = BackupOptions("host", source, (), next(_times), "test", **options)  # type: ignore[arg-type]  # whatever a test wants to set
     made = offered(config)
     try:
         return backup(repository, made, wanted, SilentObserver())
@@ -130,10 +135,10 @@ def contents(repository: Repository, snapshot: Snapshot) -> dict[bytes, Found]:
     return found
 
 
-def _content(repository: Repository, index: object, ids: bytes) -> bytes:
+def _content(repository: Repository, index: ChunkIndex, ids: bytes) -> bytes:
     parts: list[bytes] = []
-    for row in index.locate(ids):  # type: ignore[attr-defined]
-        segment = repository.segments.fetch(index.segments[row["segment"]])  # type: ignore[attr-defined]
+    for row in index.locate(ids):
+        segment = repository.segments.fetch(index.segments[row["segment"]])
         start, size = int(row["offset"]), int(row["size"])
         parts.append(bytes(segment.block(int(row["block"]))[start : start + size]))
     return b"".join(parts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+import threading
 import time
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ ARGON2_MEMORY_KIB = (64 * 1024, 128 * 1024, 256 * 1024, 512 * 1024)
 """Memory of each cost level; passes and lanes are the same for all (RFC 9106)."""
 
 _TARGET_S = 0.3
+# Two derivations with several lanes at once wait for each other's threads for ever (OpenSSL 3 and 4).
+_one_at_a_time = threading.Lock()
 _RECOVERY = re.compile(r"bbr1(-[0-9a-f]{4}){17}")
 
 
@@ -60,13 +63,14 @@ class Unlocker:
 
 
 def _argon2(secret: bytes, salt: bytes, level: int) -> bytes:
-    return Argon2id(
-        salt=salt,
-        length=32,
-        iterations=ARGON2_PASSES,
-        lanes=ARGON2_LANES,
-        memory_cost=ARGON2_MEMORY_KIB[level],
-    ).derive(secret)
+    with _one_at_a_time:
+        return Argon2id(
+            salt=salt,
+            length=32,
+            iterations=ARGON2_PASSES,
+            lanes=ARGON2_LANES,
+            memory_cost=ARGON2_MEMORY_KIB[level],
+        ).derive(secret)
 
 
 def cost_level(salt: bytes) -> int:

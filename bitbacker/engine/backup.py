@@ -180,8 +180,8 @@ class _Backup:
         """After every directory: is it time for a checkpoint?"""
         options = self._options
         due = time.monotonic() - self._checkpoint_s > options.checkpoint_s
-        written = self._session.store.written_bytes
-        if not options.dry_run and (written > options.checkpoint_bytes or (due and written)):
+        submitted = self._session.store.submitted_bytes
+        if not options.dry_run and submitted and (due or submitted > options.checkpoint_bytes):
             self._checkpoint()
 
     def _checkpoint(self) -> None:

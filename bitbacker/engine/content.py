@@ -135,8 +135,10 @@ class ContentReader:
             data = buffer[: held + got]
             start = 0
             for end in self._cut(data, final=final):
-                for piece in range(start, end, CHUNK_PIECE_BYTES):
-                    ids.append(self._sink.add(data[piece : min(piece + CHUNK_PIECE_BYTES, end)]))
+                ids += [
+                    self._sink.add(data[piece : min(piece + CHUNK_PIECE_BYTES, end)])
+                    for piece in range(start, end, CHUNK_PIECE_BYTES)
+                ]
                 start = end
             held = len(data) - start
             buffer[:held] = data[start:]

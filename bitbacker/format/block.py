@@ -14,6 +14,9 @@ import zstandard
 
 from bitbacker.errors import FormatError
 
+Compressor = zstandard.ZstdCompressor
+Decompressor = zstandard.ZstdDecompressor
+
 BLOCK_TARGET_BYTES = 1024 * 1024
 """About how much plaintext is compressed together."""
 
@@ -84,7 +87,7 @@ class PackedBlock:
 def pack(
     kind: BlockKind,
     raw: bytes | memoryview,
-    compressor: zstandard.ZstdCompressor,
+    compressor: Compressor,
     chunk_ids: bytes = b"",
     chunk_sizes: tuple[int, ...] = (),
 ) -> PackedBlock:
@@ -95,14 +98,14 @@ def pack(
     return PackedBlock(kind, Codec.STORED, len(raw), raw, chunk_ids, chunk_sizes)
 
 
-def split(block: PackedBlock, compressor: zstandard.ZstdCompressor) -> list[PackedBlock]:
+def split(block: PackedBlock, compressor: Compressor) -> list[PackedBlock]:
     """The same chunks in two blocks; a block of one chunk, or of none, stays as it is."""
     count = len(block.chunk_sizes)
     if count < 2:  # noqa: PLR2004  # one cannot be halved
         return [block]
     raw = block.stored
     if block.codec is Codec.ZSTD:
-        raw = zstandard.ZstdDecompressor().decompress(block.stored, max_output_size=block.raw_bytes)
+        raw = Decompressor().decompress(block.stored, max_output_size=block.raw_bytes)
     view = memoryview(raw)
     half = count // 2
     cut = sum(block.chunk_sizes[:half])
@@ -113,9 +116,7 @@ def split(block: PackedBlock, compressor: zstandard.ZstdCompressor) -> list[Pack
     ]
 
 
-def unpack(
-    info: BlockInfo, stored: memoryview, decompressor: zstandard.ZstdDecompressor
-) -> bytes | memoryview:
+def unpack(info: BlockInfo, stored: memoryview, decompressor: Decompressor) -> bytes | memoryview:
     """The raw bytes of a block; never more than `info.raw_bytes`.  Raises `FormatError`."""
     if info.codec is Codec.STORED:
         return stored

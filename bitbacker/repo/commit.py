@@ -66,7 +66,7 @@ def commit(repository: Repository, base: Head, change: Change, hooks: CommitHook
             if after.hash == seen.hash or change.holds(after.head):
                 repository.heads.acknowledge(after)
                 return after.head
-        hooks.sleep(random.uniform(0, _DELAY_S * (attempt + 1)))  # noqa: S311  # jitter
+        hooks.sleep(random.uniform(0, _DELAY_S * (attempt + 1)))  # noqa: S311  # jitter needs no secrecy
     raise RaceLost(f"other clients committed first, {ATTEMPTS_MAX} times in a row")
 
 

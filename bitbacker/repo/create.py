@@ -26,6 +26,8 @@ from bitbacker.spi import Transport
 
 CHUNK_MAX_BYTES = names.LARGE_SEGMENT_SIZE_BYTES - 64 * 1024
 _RACERS = 8
+# Heads count from 1, so nobody takes what a probe that was cut off has left for a head.
+_PROBE = names.head_name(0)
 
 
 def create(
@@ -43,7 +45,7 @@ def create(
     Raises `RepositoryPresent`, `NotExclusive`, `ConfigError`, `PluginError`, `StorageError`.
     """
     storage = Storage(transport)
-    if storage.first(names.HEADS) is not None:
+    if any(info.name != _PROBE for info in storage.list(names.HEADS)):
         raise RepositoryPresent("there is a repository here already")
     content = _begun_content(storage, unlocker)
     if content is None:
@@ -92,14 +94,13 @@ def probe_exclusive(storage: Storage) -> None:
     """Let several threads create one object; exactly one may succeed.  Raises `NotExclusive`."""
     if not storage.abilities.exclusive_put:
         raise NotExclusive("the storage cannot decide which of two writers came first")
-    name = names.head_name(0)
-    storage.delete([name])
+    storage.delete([_PROBE])
     winners: list[int] = []
     failures: list[BaseException] = []
 
     def race(number: int) -> None:
         try:
-            storage.transport.put(name, bytes([number]) * names.HEAD_SIZE_BYTES)
+            storage.transport.put(_PROBE, bytes([number]) * names.HEAD_SIZE_BYTES)
             winners.append(number)
         except ObjectExists:
             pass
@@ -111,8 +112,8 @@ def probe_exclusive(storage: Storage) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    stored = storage.get(name) if winners else b""
-    storage.delete([name])
+    stored = storage.get(_PROBE) if winners else b""
+    storage.delete([_PROBE])
     if failures:
         raise failures[0]
     if len(winners) != 1 or stored[:1] != bytes(winners):

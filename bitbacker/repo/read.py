@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-import zstandard
-
 from bitbacker.crypto.seal import Sealer
 from bitbacker.errors import DamageError, FormatError, ObjectMissing, SealBroken
 from bitbacker.format import names
-from bitbacker.format.block import BlockInfo, BlockKind, BlockRef, unpack
+from bitbacker.format.block import BlockInfo, BlockKind, BlockRef, Decompressor, unpack
 from bitbacker.format.segment import read_contents, stored_part
 from bitbacker.repo.storage import Storage
 
@@ -39,7 +37,7 @@ class OpenSegment:
         if number >= len(self.contents):
             raise FormatError(f"segment {self.identity.hex()} has no block {number}")
         info = self.contents[number]
-        return unpack(info, stored_part(self._plaintext, info), zstandard.ZstdDecompressor())
+        return unpack(info, stored_part(self._plaintext, info), Decompressor())
 
 
 class SegmentReader:

@@ -5,6 +5,7 @@ segment at a time, to be sealed and stored by other threads.  Compression, seali
 without the GIL.  `settle` places what is left in *tail* segments that stay open, so that tables,
 whose pages point at each other, can follow one by one with `place`.  `finish` stores the tail.
 
+`submitted_bytes` counts raw bytes since the last `finish`, `written` are the segments since then.
 What waits is bounded: `QUEUED_MAX_BYTES` of raw blocks and `_BUFFERS` segments.
 """
 
@@ -18,11 +19,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import zstandard
-
 from bitbacker.crypto.seal import Sealer
 from bitbacker.format import names
-from bitbacker.format.block import BlockKind, BlockRef, PackedBlock, pack, split
+from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, pack, split
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.pack import choose
 from bitbacker.repo.storage import Storage
@@ -98,6 +97,7 @@ class SegmentStore:
         self._tail: list[_TailSegment] = []
         self._failure: BaseException | None = None
         self.written: list[WrittenSegment] = []
+        self.submitted_bytes = 0
         self._large = self._capacity(names.LARGE_SEGMENT_SIZE_BYTES)
         self._small = self._capacity(names.SMALL_SEGMENT_SIZE_BYTES)
         self._buffers: queue.SimpleQueue[SegmentWriter] = queue.SimpleQueue()
@@ -122,6 +122,7 @@ class SegmentStore:
                 self._queued.wait()
             self._queued_bytes += size
         self._raise_failure()
+        self.submitted_bytes += size
         future = self._compressors.submit(self._compress, block, placed)
         self._compressing.add(future)
         future.add_done_callback(lambda _: self._compressed(future, size))
@@ -166,7 +167,7 @@ class SegmentStore:
             future.exception()
         self._sending.clear()
         self._raise_failure()
-        written, self.written = tuple(self.written), []
+        written, self.written, self.submitted_bytes = tuple(self.written), [], 0
         return written
 
     def close(self) -> None:
@@ -178,10 +179,10 @@ class SegmentStore:
         if self._failure is not None:
             raise self._failure
 
-    def _compressor(self) -> zstandard.ZstdCompressor:
-        compressor: zstandard.ZstdCompressor | None = getattr(self._threads, "compressor", None)
+    def _compressor(self) -> Compressor:
+        compressor: Compressor | None = getattr(self._threads, "compressor", None)
         if compressor is None:
-            compressor = zstandard.ZstdCompressor(level=self._level)
+            compressor = Compressor(level=self._level)
             self._threads.compressor = compressor
         return compressor
 

@@ -7,17 +7,17 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import nasty_tree
 import pytest
-from compare_trees import differences
-from lab import Lab, back_up
 
+import nasty_tree
 from bitbacker.engine.observe import SilentObserver
 from bitbacker.engine.restore import execute_restore
 from bitbacker.engine.restore_plan import RestoreOptions, plan_restore
 from bitbacker.format.catalog import Snapshot
 from bitbacker.repo.check import check
 from bitbacker.repo.open import Repository
+from compare_trees import differences
+from lab import Lab, back_up
 
 
 class Noting(SilentObserver):
@@ -158,7 +158,9 @@ def test_every_snapshot_of_a_random_history_restores_from_its_deltas(
         assert [] == differences(copy, target / root.relative_to("/"))
 
 
-def test_a_client_without_a_cache_makes_the_same_snapshot(lab: Lab, tmp_path: Path, rng: random.Random) -> None:
+def test_a_client_without_a_cache_makes_the_same_snapshot(
+    lab: Lab, tmp_path: Path, rng: random.Random
+) -> None:
     root = tmp_path / "root"
     root.mkdir()
     for _ in range(5):

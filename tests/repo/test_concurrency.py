@@ -51,7 +51,7 @@ def assert_all_whole(lab: Lab, promised: dict[str, dict[bytes, Found]], forgotte
 
 def test_two_writers_and_a_pruner_at_once_on_one_local_repository(tmp_path: Path, seed: int) -> None:
     lab = Lab(tmp_path / "lab")
-    lab.transport = LocalTransport(f"file://{tmp_path}/repository", LocalTransport.Config())  # type: ignore[assignment]
+    lab.use(LocalTransport(f"file://{tmp_path}/repository", LocalTransport.Config()))
     lab.begin()
     promised: dict[str, dict[bytes, Found]] = {}
     forgotten: set[str] = set()

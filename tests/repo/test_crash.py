@@ -14,6 +14,7 @@ from typing import Literal
 
 import pytest
 
+from bitbacker.format.head import Head
 from bitbacker.repo import sweep
 from bitbacker.repo.check import check
 from bitbacker.repo.forget import forget
@@ -62,7 +63,7 @@ def run_backup(client: Repository, source: Path) -> None:
 def run_backup_with_checkpoints(client: Repository, source: Path) -> None:
     for name in ("p", "q", "r"):
         (source / name).mkdir(exist_ok=True)
-        (source / name / "large").write_bytes(random.Random(name).randbytes(9_000_000))
+        (source / name / "large").write_bytes(random.Random(name).randbytes(2_000_000))
     before = client.newest().number
     back_up(client, source, checkpoint_bytes=0)
     assert client.newest().number > before + 2
@@ -148,9 +149,9 @@ def test_control_a_prune_that_deletes_before_it_commits_is_caught(
 ) -> None:
     real = sweep.commit
 
-    def delete_first(repository: Repository, base: object, change: sweep._Sweep) -> object:
+    def delete_first(repository: Repository, base: Head, change: sweep._Sweep) -> Head:
         sweep._Execution(repository, change.plan)._delete()
-        return real(repository, base, change)  # type: ignore[arg-type]
+        return real(repository, base, change)
 
     monkeypatch.setattr(sweep, "commit", delete_first)
     verb = VERBS["forget and prune"]

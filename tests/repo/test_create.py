@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,7 +15,6 @@ from bitbacker.repo.open import Repository, open_repository
 from bitbacker.repo.settings import LocalPaths, RepositoryOptions
 from bitbacker.spi import Buffer, Transport
 from bitbacker.testing.faults import Crash, CrashingTransport, WrappedTransport
-from bitbacker_plugins.memory import MemoryTransport
 from lab import CONSTANTS, Lab, Maker, back_up, contents, tree
 
 OPTIONS = RepositoryOptions(CONSTANTS.cipher, CONSTANTS.chunker)
@@ -22,7 +22,7 @@ SECRET = Unlocker("correct horse")
 
 
 @pytest.fixture
-def transport(tmp_path: Path) -> MemoryTransport:
+def transport(tmp_path: Path) -> Transport:
     return Lab(tmp_path / "lab").transport
 
 
@@ -34,34 +34,32 @@ def open_it(transport: Transport, folder: Path, secret: Unlocker = SECRET) -> Re
     return open_repository(transport, secret, Maker(), LocalPaths(folder / "c", folder / "s"))
 
 
-def test_a_new_repository_opens_and_is_empty(transport: MemoryTransport, tmp_path: Path) -> None:
+def test_a_new_repository_opens_and_is_empty(transport: Transport, tmp_path: Path) -> None:
     make(transport, tmp_path)
     repository = open_it(transport, tmp_path)
     assert repository.catalog(repository.newest()).snapshots == ()
 
 
-def test_there_is_no_repository_where_none_was_made(transport: MemoryTransport, tmp_path: Path) -> None:
+def test_there_is_no_repository_where_none_was_made(transport: Transport, tmp_path: Path) -> None:
     with pytest.raises(RepositoryMissing):
         open_it(transport, tmp_path)
 
 
-def test_a_second_repository_is_refused_and_the_first_one_stays(
-    transport: MemoryTransport, tmp_path: Path
-) -> None:
+def test_a_second_repository_is_refused_and_the_first_one_stays(transport: Transport, tmp_path: Path) -> None:
     make(transport, tmp_path)
     with pytest.raises(RepositoryPresent):
         make(transport, tmp_path, Unlocker("another"))
     open_it(transport, tmp_path)
 
 
-def test_another_password_does_not_open(transport: MemoryTransport, tmp_path: Path) -> None:
+def test_another_password_does_not_open(transport: Transport, tmp_path: Path) -> None:
     make(transport, tmp_path)
     with pytest.raises(WrongPassword):
         open_it(transport, tmp_path, Unlocker("wrong"))
 
 
 def test_of_two_who_make_it_at_once_one_wins_and_its_repository_works(
-    transport: MemoryTransport, tmp_path: Path
+    transport: Transport, tmp_path: Path
 ) -> None:
     outcomes: dict[str, str] = {}
 
@@ -83,7 +81,9 @@ def test_of_two_who_make_it_at_once_one_wins_and_its_repository_works(
 
 
 @pytest.mark.parametrize("mode", ["before", "after"])
-def test_whatever_operation_it_dies_at_the_next_run_makes_it(tmp_path: Path, mode: str) -> None:
+def test_whatever_operation_it_dies_at_the_next_run_makes_it(
+    tmp_path: Path, mode: Literal["before", "after"]
+) -> None:
     counting = CrashingTransport(Lab(tmp_path / "count").transport)
     make(counting, tmp_path / "count")
     source = tmp_path / "source"
@@ -92,7 +92,7 @@ def test_whatever_operation_it_dies_at_the_next_run_makes_it(tmp_path: Path, mod
     for at in range(1, counting.count + 1):
         transport = Lab(tmp_path / f"{at}").transport
         with pytest.raises(Crash):
-            make(CrashingTransport(transport, at, mode), tmp_path / f"{at}")  # type: ignore[arg-type]
+            make(CrashingTransport(transport, at, mode), tmp_path / f"{at}")
         try:
             repository = make(transport, tmp_path / f"{at}")
         except RepositoryPresent:
@@ -110,7 +110,7 @@ class _Overwriting(WrappedTransport):
         super().put(name, data, replace=True)
 
 
-def test_a_storage_that_lets_every_writer_win_is_refused(transport: MemoryTransport, tmp_path: Path) -> None:
+def test_a_storage_that_lets_every_writer_win_is_refused(transport: Transport, tmp_path: Path) -> None:
     with pytest.raises(NotExclusive):
         make(_Overwriting(transport), tmp_path)
     assert list(transport.list("")) == []

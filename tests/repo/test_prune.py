@@ -6,15 +6,17 @@ import random
 from pathlib import Path
 
 import pytest
-from lab import Found, Lab, back_up, contents, tree
 
 from bitbacker.format import names
+from bitbacker.format.head import Head
 from bitbacker.repo.check import check
 from bitbacker.repo.compact import TABLES_MAX
 from bitbacker.repo.forget import forget
+from bitbacker.repo.heads import SeenHead
 from bitbacker.repo.open import Repository
 from bitbacker.repo.sweep import HEADS_KEPT, execute_prune
 from bitbacker.repo.sweep_plan import PruneOptions, PrunePlan, plan_prune
+from lab import Found, Lab, back_up, contents, tree
 
 MIB = 1024 * 1024
 
@@ -162,7 +164,7 @@ def test_the_tables_of_a_head_stay_few(lab: Lab, source: Path, rng: random.Rando
 
 
 def test_a_backup_that_was_cut_off_goes_on_from_its_checkpoint(
-    lab: Lab, source: Path, rng: random.Random
+    lab: Lab, source: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "abcd":
         (source / name).mkdir()
@@ -171,14 +173,14 @@ def test_a_backup_that_was_cut_off_goes_on_from_its_checkpoint(
     real = client.heads.put
     commits = 0
 
-    def cut_off(head: object) -> object:
+    def cut_off(head: Head) -> SeenHead:
         nonlocal commits
         commits += 1
         if commits == 3:
             raise KeyboardInterrupt
-        return real(head)  # type: ignore[arg-type]
+        return real(head)
 
-    client.heads.put = cut_off  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(client.heads, "put", cut_off)
     with pytest.raises(KeyboardInterrupt):
         back_up(client, source, checkpoint_bytes=0)
     again = lab.client()
