@@ -147,7 +147,7 @@ def everything_tree() -> Tree:
             entry(b"hard-1", content=b"one file\n", nlink=3, inode=77),
             entry(b"hard-2", content=b"one file\n", nlink=3, inode=77),
             entry(b"hard-elsewhere", content=b"other file", nlink=2, inode=77, filesystem=1),
-            entry(b"large-numbers", content=b"x", owner=(2**32 - 1, 2**31), inode=2**64 - 1),
+            entry(b"large-numbers", content=b"x", owner=(2**32 - 2, 2**31), inode=2**64 - 1),
             entry(b"long", content=long),
             entry(b"long-again", content=long[:1000]),
             entry(b"link", mode=stat.S_IFLNK | 0o777, target=b"../\xff target"),
@@ -179,7 +179,8 @@ def everything() -> Told:
     cut = [names[:3], names[3:10], names[10:]]
     parts = [directory(builder.keys, b"", [tree[name] for name in part]) for part in cut]
     assert b"\0".join(part.names for part in parts) == root.names
-    session.block(BlockKind.DATA, b"nobody uses this", bytes(16), (16,))
+    unused = b"nobody uses this"
+    session.block(BlockKind.DATA, unused, builder.keys.chunk_identity(unused), (len(unused),))
     places = [session.block(BlockKind.ENTRIES, encode_page(entry_page(parts[:2])))]
     places.append(session.block(BlockKind.ENTRIES, encode_page(entry_page([parts[2]]), planes=False)))
     places.append(session.block(BlockKind.ENTRIES, encode_page(entry_page(below))))
