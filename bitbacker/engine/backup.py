@@ -154,8 +154,6 @@ class _Backup:
             lambda: repository.index(self._base),
             SeenChunks(),
             self._session.submit_data,
-            chunk_max_bytes=chunker.max_size_bytes,
-            small_max_bytes=chunker.min_size_bytes,
         )
         reader = ContentReader(self._source, chunker, self._sink, self._problem)
         self._scan = Scan(

@@ -18,6 +18,9 @@ from bitbacker.repo.index import UNKNOWN, ChunkIndex
 from bitbacker.repo.known import SeenChunks
 from bitbacker.repo.write import RawBlock
 
+SMALL_FILE_MAX_BYTES = 128 * 1024
+"""Files up to this size, or to the chunker's minimum if that is less, are read whole into an arena."""
+
 Submit = Callable[[RawBlock], None]
 
 
@@ -30,17 +33,13 @@ class ChunkSink:
         load_index: Callable[[], ChunkIndex],
         seen: SeenChunks,
         submit: Submit,
-        *,
-        chunk_max_bytes: int,
-        small_max_bytes: int,
     ) -> None:
         self._identify = keys.chunk_identity
         self._load_index = load_index
         self._index: ChunkIndex | None = None
         self._seen = seen
         self._submit = submit
-        self._small_max = small_max_bytes
-        self._size = max(BLOCK_TARGET_BYTES + small_max_bytes, chunk_max_bytes)
+        self._size = BLOCK_TARGET_BYTES + SMALL_FILE_MAX_BYTES
         self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         self._arena = self._next_arena()
         self._used = 0
@@ -55,7 +54,7 @@ class ChunkSink:
         return b"".join(self._relied)
 
     def room(self) -> memoryview:
-        """Where the next small files may be read to; at least `small_max_bytes`."""
+        """Where the next small files may be read to; at least `SMALL_FILE_MAX_BYTES`."""
         if self._used >= BLOCK_TARGET_BYTES:
             self.flush()
         return self._arena[self._used :]
@@ -70,7 +69,7 @@ class ChunkSink:
         return identity
 
     def add(self, chunk: memoryview) -> bytes:
-        """A chunk from elsewhere is copied in; returns its id."""
+        """A chunk from elsewhere, at most `SMALL_FILE_MAX_BYTES`, is copied in; returns its id."""
         size = len(chunk)
         if self._used and self._used + size > BLOCK_TARGET_BYTES:
             self.flush()

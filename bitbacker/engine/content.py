@@ -6,14 +6,14 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bitbacker.engine.chunks import ChunkSink
+from bitbacker.engine.chunks import SMALL_FILE_MAX_BYTES, ChunkSink
 from bitbacker.errors import SourceUnreadable
 from bitbacker.format.block import CHUNK_PIECE_BYTES
 from bitbacker.format.extras import ExtentRef
 from bitbacker.format.rows import ROW_SIZE_BYTES
 from bitbacker.spi import ROW, TOO_LARGE, Chunker, Extent, Listing, Source
 
-_READ_BYTES = 8 * 1024 * 1024
+_READ_BYTES = 4 * 1024 * 1024
 
 Problem = Callable[[bytes, str], None]
 
@@ -46,6 +46,7 @@ class ContentReader:
         self._chunker = chunker
         self._sink = sink
         self._problem = problem
+        self._small_max_bytes = min(chunker.min_size_bytes, SMALL_FILE_MAX_BYTES)
         self._buffer = memoryview(bytearray(max(_READ_BYTES, 2 * chunker.max_size_bytes)))
         self._links: dict[tuple[int, int], Content] = {}
         self.read_bytes = 0
@@ -61,7 +62,7 @@ class ContentReader:
                 result[index] = Content(row)
             elif nlink > 1 and inode and (filesystem, inode) in self._links:
                 self._reuse(result, index, row, self._links[filesystem, inode])
-            elif nlink > 1 or size > self._chunker.min_size_bytes or size < 0:
+            elif nlink > 1 or size > self._small_max_bytes or size < 0:
                 self._read_large(listing, index, result)
             elif size == 0:
                 result[index] = Content(row)
@@ -78,7 +79,7 @@ class ContentReader:
         result[index] = Content(first.row, first.chunk_ids, changed, first.extents)
 
     def _read_small(self, listing: Listing, indexes: list[int], result: dict[int, Content]) -> None:
-        limit = self._chunker.min_size_bytes
+        limit = self._small_max_bytes
         done = 0
         while done < len(indexes):
             answers = self._source.read_small(listing, indexes[done:], limit, self._sink.room())

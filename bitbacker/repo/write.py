@@ -26,8 +26,8 @@ from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.pack import choose
 from bitbacker.repo.storage import Storage
 
-QUEUED_MAX_BYTES = 16 * 1024 * 1024
-_BUFFERS = 3
+QUEUED_MAX_BYTES = 6 * 1024 * 1024
+_BUFFERS = 2
 _POOL_SEGMENTS = 2
 _LARGE_TAIL_PART = 0.75
 
