@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import zstandard
 from blake3 import blake3
@@ -35,7 +35,7 @@ DATA, ENTRIES, INDEX, CATALOG, ROOT = 1, 2, 3, 4, 5
 TABLE = (16, "H", "I", "Q")
 
 Location = tuple[bytes, int, int, int]  # Segment, block, offset, size.
-Page = tuple[bytes, list[Any], list[Any], list[bytes]]  # First key, what ascends strictly, records, drops.
+Page = tuple[bytes, list[Any], list[Any], list[int]]  # First key, what ascends strictly, records, drops.
 
 
 class ReaderError(Exception):
@@ -53,8 +53,7 @@ def need(condition: object, otherwise: str) -> None:
 
 def show(name: bytes) -> str:
     """A name for the terminal, without anything that a terminal obeys."""
-    text = name.decode("utf-8", "surrogateescape")
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name.decode(errors="surrogateescape"))
 
 
 class Cursor:
@@ -119,8 +118,7 @@ def unlock(keyslots: bytes, password: bytes) -> tuple[bytes, Any]:
     for slot in Cursor(keyslots).pieces(508, 7):
         level = blake3(slot[:32], derive_key_context="bitbacker 2026 slot cost level").digest()[0] % 4
         argon2id = Argon2id(salt=slot[:32], length=32, iterations=3, lanes=4, memory_cost=65_536 << level)
-        plaintext = unseal(recovery or argon2id.derive(password), b"bitbacker/1/slot", b"slot", slot)
-        if plaintext:
+        if plaintext := unseal(recovery or argon2id.derive(password), b"bitbacker/1/slot", b"slot", slot):
             break
     else:
         raise ReaderError("wrong password")
@@ -193,7 +191,7 @@ class Entry(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
-    fingerprint: bytes
+    fingerprint: int
     changed: bool
     chunks: list[bytes]
     target: bytes
@@ -243,23 +241,23 @@ def parse_entry_page(page: Cursor, _segments: list[bytes]) -> Page:
             need(name not in {b"", b".", b".."} and b"/" not in name, f"forbidden name {show(name)!r}")
         places.extend((path, name, path + b"/" + name if path else name) for name in names)
     rows = parse_rows(page, count)
-    fingerprints, marks = page.pieces(8, count), page.take(count)
+    fingerprints, marks = page.unpack(f"{count}Q"), page.take(count)
     need(not marks.strip(b"\0\1"), "an entry has an unknown mark")
     chunks = [page.pieces(16, chunk_count) for chunk_count in page.unpack(f"{count}I")]
     links = [number for number, row in enumerate(rows) if stat.S_ISLNK(row[0])]
     need(len(links) == link_count, "a page has another number of symlinks than it says")
     targets = dict(zip(links, split(page.read("blob")[0], link_count), strict=True))
     extras = parse_extras(page, count, extra_count)
-    drops = page.pieces(8, drop_count)
+    drops = [*page.unpack(f"{drop_count}Q")]
+    need(drops == sorted(drops), "the drops of a page do not ascend")
     page.end()
     entries: list[Entry] = []
     for number, (place, row) in enumerate(zip(places, rows, strict=True)):
         need(stat.S_ISREG(row[0]) or not chunks[number], "an entry that is no regular file has content")
         content: Any = fingerprints[number], marks[number], chunks[number], targets.get(number, b"")
         entries.append(Entry._make((*place, *row, *content, *extras.get(number, ([], None)))))
-    keys = [path.replace(b"/", b"\0") for path in paths]
     order = [(entry.directory.replace(b"/", b"\0"), entry.name) for entry in entries]
-    return keys[0] if keys else b"", order, entries, drops
+    return paths[0].replace(b"/", b"\0") if paths else b"", order, entries, drops
 
 
 def split(joined: bytes, count: int) -> list[bytes]:
@@ -324,8 +322,6 @@ def parse_snapshot(key: bytes, value: bytes) -> Snapshot:
 class Repository:
     """What a password opens; `problems` has what could not be read, and the rest is read all the same."""
 
-    PARSERS: ClassVar = {ENTRIES: parse_entry_page, INDEX: parse_index_page, CATALOG: parse_catalog_page}
-
     def __init__(self, directory: str, password: bytes, problems: list[str]) -> None:
         self.directory, self.problems = os.path.abspath(directory), problems
         self.root_key, self.cipher = unlock(self.get("keyslots", 4_096), password)
@@ -369,8 +365,9 @@ class Repository:
         need(found == kind, f"segments/{segment.hex()}: block {number} is of another kind")
         return blocks[number].raw()
 
-    def pages(self, tables: list[Any], kind: int) -> Iterator[tuple[list[Any], list[bytes]]]:
+    def pages(self, tables: list[Any], kind: int) -> Iterator[tuple[list[Any], list[int]]]:
         """The records and drops of those pages that can be read (section 5)."""
+        parse = {ENTRIES: parse_entry_page, INDEX: parse_index_page, CATALOG: parse_catalog_page}[kind]
         for segment, number, raw_size, total in tables:
             last: list[Any] = []
             with self.noting("a table"):
@@ -384,7 +381,7 @@ class Repository:
                 for page in pages:
                     with self.noting("a page of a table"):
                         raw = self.block(*page[:2], kind)
-                        key, order, records, drops = self.PARSERS[kind](Cursor(raw), listed)
+                        key, order, records, drops = parse(Cursor(raw), listed)
                         need([len(raw), len(records), key] == page[2:], "it is not what its root says")
                         need(sorted({*last, *order}) == last + order, "its records are not in order")
                         last = order[-1:] or last
@@ -394,12 +391,14 @@ class Repository:
         """Read the newest head, its catalog and its index (sections 8 and 9)."""
         digits = min(glob.glob("[0-9a-f]" * 16, root_dir=f"{self.directory}/heads"), default="f" * 16)
         if digits == "f" * 16:
-            raise ReaderError("there is no head; --without-heads finds snapshots all the same")
+            raise Damage("damage: there is no head; --without-heads finds snapshots all the same")
         name = f"heads/{digits}"
         body = Cursor(*Cursor(self.opened("head", name, 65_536)[:-60_000]).read("blob"))
-        number, _, count, total, catalogs, indexes = body.read("Q", 64, "Q", 32, TABLE, TABLE)
+        fields = body.read("Q", 64, "Q", 32, TABLE, TABLE, (16, 16, TABLE))
+        body.end()
+        number, _, count, total, catalogs, indexes, _ = fields
         need(number == 2**64 - 1 - int(digits, 16), f"{name}: it holds another number than its name")
-        catalog = dict(itertools.chain.from_iterable(page for page, _ in self.pages(catalogs, CATALOG)))
+        catalog = dict(record for page, _ in self.pages(catalogs, CATALOG) for record in page)
         for key, value in catalog.items():
             if value is not None and key[:1] == b"s":
                 self.snapshots.append(parse_snapshot(key, value))
@@ -410,7 +409,7 @@ class Repository:
         found = sum(int.from_bytes(digest, "little") for digest in hashes) % 2**256
         if (count, total) != (len(self.live), found.to_bytes(32, "little")):
             self.problems.append("the catalog: damage: it does not list the segments of the head (F-9.6)")
-        self.index = dict(itertools.chain.from_iterable(page for page, _ in self.pages(indexes, INDEX)))
+        self.index = dict(record for page, _ in self.pages(indexes, INDEX) for record in page)
 
     def load_without_heads(self) -> None:
         """Read all segments; of each snapshot take the record with which most is there (section 14.3)."""
@@ -583,13 +582,14 @@ def main() -> None:
     parser.add_argument("target", nargs="?", default=".", help="an empty directory, or one to be made")
     arguments, problems = parser.parse_intermixed_args(), list[str]()
     os.umask(0o077)
+    if not os.path.exists(os.path.join(arguments.repository, "keyslots")):
+        sys.exit("there is no repository: its keyslots are missing")
     try:
-        password = os.environb.get(b"BITBACKER_PASSWORD")
         if arguments.password_file:
             with open(arguments.password_file, "rb") as file:
                 password = file.readline().rstrip(b"\r\n")
-        elif password is None:
-            password = getpass.getpass("password: ").encode()
+        else:
+            password = os.environb.get(b"BITBACKER_PASSWORD") or getpass.getpass("password: ").encode()
         run(arguments, Repository(arguments.repository, password, problems))
     except (ReaderError, OSError, OverflowError, ValueError) as error:
         problems.append(str(error))
