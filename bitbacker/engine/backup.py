@@ -194,7 +194,7 @@ class _Backup:
         unchanged = self._parent is not None and self._partial is None and self._nothing_new()
         if self._options.dry_run:
             self._entries.flush()
-            self._session.settle_index()
+            self._session.settle_indexes()
             snapshot = self._snapshot(partial=False)
         else:
             snapshot = self._store(partial=False)
@@ -211,14 +211,14 @@ class _Backup:
         pending = not self._entries.empty or not self._tables
         if pending:
             self._entries.flush()
-        index = session.settle_index()
+        indexes = session.settle_indexes()
         if pending:
             self._tables = (*self._tables, self._entries.finish())
         snapshot = self._snapshot(partial=partial)
         records = [encode_snapshot(snapshot)]
         if self._partial is not None:
             records.append(CatalogRecord(self._partial.key, None))
-        written = session.finish(records, base.number + 1, index)
+        written = session.finish(records, base.number + 1, indexes)
         self._stored_bytes += sum(segment.size_bytes for segment in written.segments) + HEAD_SIZE_BYTES
         change = AddSnapshot(self._repository, snapshot, written, self._sink.relied)
         self._base = commit(self._repository, base, change)

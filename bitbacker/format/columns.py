@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bitbacker.format.block import CHUNK_ID_SIZE_BYTES
-from bitbacker.format.entries import FINGERPRINT_SIZE_BYTES, Directory, Extra, is_link
+from bitbacker.format.entries import FINGERPRINT_SIZE_BYTES, MARK_CONTINUES, Directory, Extra, is_link
 from bitbacker.format.rows import ROW_SIZE_BYTES, as_rows
 
 
@@ -35,11 +35,24 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One entry: its name, and where its columns are."""
+    """One entry: its name, where its columns are, and the chunk ids of further pieces of it."""
 
     name: bytes
     columns: Columns
     position: int
+    more: tuple[bytes, ...] = ()
+
+    @property
+    def continues(self) -> bool:
+        return bool(self.columns.directory.marks[self.position] & MARK_CONTINUES)
+
+    @property
+    def chunk_ids(self) -> bytes:
+        return b"".join((self.columns.chunk_ids(self.position), *self.more))
+
+    def with_piece(self, piece: Pick) -> Pick:
+        """The entry with the chunk ids of another piece behind its own."""
+        return replace(self, more=(*self.more, piece.chunk_ids))
 
 
 def pick_entries(path: bytes, picks: Sequence[Pick]) -> Directory:
@@ -49,15 +62,16 @@ def pick_entries(path: bytes, picks: Sequence[Pick]) -> Directory:
         for at, pick in enumerate(picks)
         if pick.position in pick.columns.extras
     )
-    counts = [pick.columns.directory.chunk_counts[pick.position] for pick in picks]
+    ids = [pick.chunk_ids for pick in picks]
+    marks = (pick.columns.directory.marks[pick.position] & ~MARK_CONTINUES for pick in picks)
     return Directory(
         path,
         b"\0".join(pick.name for pick in picks),
         b"".join(pick.columns.row(pick.position) for pick in picks),
         b"".join(pick.columns.fingerprint(pick.position) for pick in picks),
-        bytes(pick.columns.directory.marks[pick.position] for pick in picks),
-        np.array(counts, dtype=np.uint32),
-        b"".join(pick.columns.chunk_ids(pick.position) for pick in picks),
+        bytes(marks),
+        np.array([len(part) // CHUNK_ID_SIZE_BYTES for part in ids], dtype=np.uint32),
+        b"".join(ids),
         tuple(pick.columns.links[pick.position] for pick in picks if pick.position in pick.columns.links),
         extras,
     )

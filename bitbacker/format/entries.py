@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -26,6 +26,11 @@ FINGERPRINT_SIZE_BYTES = 8
 
 MARK_CHANGED_WHILE_READ = 1
 """The content is what was read while somebody else wrote; the row is the one from before."""
+
+MARK_CONTINUES = 2
+"""The chunk ids of this entry go on in the next entry of the table, which has its directory and name."""
+
+_MARKS = MARK_CHANGED_WHILE_READ | MARK_CONTINUES
 
 _ROWS_AS_THEY_ARE = 0
 _ROWS_AS_PLANES = 1
@@ -304,7 +309,7 @@ def _check(page: EntryPage) -> None:
         raise FormatError("directories out of order")
     if bool((page.drops[1:] < page.drops[:-1]).any()):
         raise FormatError("drops out of order")
-    if bool((page.marks > MARK_CHANGED_WHILE_READ).any()):
+    if bool((page.marks > _MARKS).any()):
         raise FormatError("an entry with a mark of unknown meaning")
 
 
@@ -315,6 +320,25 @@ def check_names(names: list[bytes]) -> None:
             raise FormatError("an entry with a name that no directory can hold")
     if any(low >= high for low, high in pairwise(names)):
         raise FormatError("entries out of order")
+
+
+def split_entry(directory: Directory) -> tuple[Directory, Directory]:
+    """A directory of one entry whose chunk ids are too many for a page, as two pieces of it."""
+    half = len(directory.chunk_ids) // CHUNK_ID_SIZE_BYTES // 2
+    cut = half * CHUNK_ID_SIZE_BYTES
+    first = replace(
+        directory,
+        marks=bytes([directory.marks[0] | MARK_CONTINUES]),
+        chunk_counts=np.array([half], dtype=np.uint32),
+        chunk_ids=directory.chunk_ids[:cut],
+    )
+    second = replace(
+        directory,
+        chunk_counts=directory.chunk_counts - np.uint32(half),
+        chunk_ids=directory.chunk_ids[cut:],
+        extras=(),
+    )
+    return first, second
 
 
 def split_directory(directory: Directory, at: int) -> tuple[Directory, Directory]:

@@ -63,7 +63,7 @@ def encode_head(head: Head, size_bytes: int) -> bytes:
     writer.raw(b"".join(tips))
     body = writer.bytes()
     if room < 0:
-        raise ValueError("a head that does not fit")
+        raise FormatError("the tables of the repository are too many for a head", hint="run bitbacker prune")
     framed = Writer()
     framed.blob(body)
     framed.raw(bytes(size_bytes - 4 - len(body)))

@@ -23,11 +23,10 @@ def with_segments(head: Head, keys: Keys, added: tuple[SegmentRecord, ...]) -> H
 
 def with_written(head: Head, keys: Keys, written: Written) -> Head:
     """A head that also has what a session has written."""
-    indexes = head.indexes if written.index is None else (*head.indexes, written.index)
     return replace(
         with_segments(head, keys, written.segments),
         catalogs=(*head.catalogs, written.catalog),
-        indexes=indexes,
+        indexes=(*head.indexes, *written.indexes),
     )
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bitbacker.errors import DamageError, ObjectMissing, StorageError
 from bitbacker.format import names
 from bitbacker.format.block import BlockKind
-from bitbacker.format.entries import EntryPage, check_names
+from bitbacker.format.entries import MARK_CHANGED_WHILE_READ, MARK_CONTINUES, EntryPage, check_names
 from bitbacker.format.extras import decode_extras
 from bitbacker.format.head import Head
 from bitbacker.format.root import TableRef
@@ -191,8 +191,9 @@ class _Check:
         paths: list[str] = []
         name = f"table {table.identity}"
         try:
+            pieces = _Pieces()
             for needed in needed_pages(self._repository.tables, table, suffixes):
-                paths += _broken_paths(needed, index, bad)
+                paths += _broken_paths(needed, index, bad, pieces)
         except (DamageError, StorageError) as error:
             self._problems.append(Problem(name, f"cannot be read: {error.message}", holders))
         if paths:
@@ -239,7 +240,35 @@ def _spans(sizes: npt.NDArray[np.uint32]) -> list[tuple[int, int]]:
     return list(zip((ends - sizes).tolist(), sizes.tolist(), strict=True))
 
 
-def _broken_paths(needed: NeededPage, index: ChunkIndex, bad: npt.NDArray[np.bool_]) -> list[str]:
+@dataclass(slots=True)
+class _Pieces:
+    """Of an entry that goes on from page to page: what it has held so far, and what it should hold."""
+
+    size_bytes: int = 0
+    expected_bytes: int | None = None
+
+    def wrong(self, page: EntryPage, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which entries of a page end in it and are not filled by their chunks."""
+        expected = _expected_sizes(page)
+        ends = (page.marks & MARK_CONTINUES) == 0
+        if self.expected_bytes is not None and page.entries:
+            sizes[0] += self.size_bytes
+            expected[0] = self.expected_bytes
+            self.expected_bytes = None
+        for piece in np.flatnonzero(~ends).tolist():
+            if piece + 1 < page.entries:
+                sizes[piece + 1] += sizes[piece]
+                expected[piece + 1] = expected[piece]
+            else:
+                self.size_bytes, self.expected_bytes = int(sizes[piece]), int(expected[piece])
+        unchanged = (page.marks & MARK_CHANGED_WHILE_READ) == 0
+        wrong: npt.NDArray[np.bool_] = ends & unchanged & (sizes != expected)
+        return wrong
+
+
+def _broken_paths(
+    needed: NeededPage, index: ChunkIndex, bad: npt.NDArray[np.bool_], pieces: _Pieces
+) -> list[str]:
     """Entries of a page whose chunks are not all there, or do not fill them.  Raises `FormatError`."""
     page = needed.page
     located = index.locate(page.chunk_ids)
@@ -248,7 +277,7 @@ def _broken_paths(needed: NeededPage, index: ChunkIndex, bad: npt.NDArray[np.boo
     missing[known] = bad[located["segment"][known]]
     lacking = np.diff(np.concatenate(([0], np.cumsum(missing)))[page.chunk_starts]) > 0
     sizes = np.diff(np.concatenate(([0], np.cumsum(located["size"], dtype=np.int64)))[page.chunk_starts])
-    broken = ~needed.hidden & (lacking | (sizes != _expected_sizes(page)))
+    broken = ~needed.hidden & (lacking | pieces.wrong(page, sizes))
     starts = page.starts
     paths: list[str] = []
     for number, path in enumerate(page.paths):

@@ -41,10 +41,10 @@ class _Merge:
 
     def apply(self, newest: Head) -> Head:
         indexes = list(newest.indexes)
-        if self.written.index is not None:
+        if self.indexes:
             at = indexes.index(self.indexes[0])
             indexes = [ref for ref in indexes if ref not in self.indexes]
-            indexes.insert(at, self.written.index)
+            indexes[at:at] = self.written.indexes
         catalogs = (self.written.catalog, *newest.catalogs[len(self.catalogs) :])
         head = with_segments(newest, self.repository.keys, self.written.segments)
         return replace(head, catalogs=catalogs, indexes=tuple(indexes))
@@ -73,9 +73,9 @@ def compact(repository: Repository, head: Head) -> bool:
     catalog = repository.catalog(head)
     with Session(repository) as session:
         session.store.settle()
-        index = session.write_index(_merged_index(repository, merged)) if merged else None
+        indexes = session.write_indexes(_merged_index(repository, merged)) if merged else ()
         records = [CatalogRecord(key, value) for key, value in catalog.records.items()]
-        written = session.finish(records, head.number + 1, index)
+        written = session.finish(records, head.number + 1, indexes)
         try:
             commit(repository, head, _Merge(repository, written, head.catalogs, merged))
         except Superseded:

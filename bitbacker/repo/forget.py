@@ -38,5 +38,5 @@ def _forget(repository: Repository, head: Head, identities: frozenset[bytes]) ->
     with Session(repository) as session:
         session.store.settle()
         records = [CatalogRecord(SNAPSHOT_KEY + identity, None) for identity in sorted(identities)]
-        written = session.finish(records, head.number + 1, None)
+        written = session.finish(records, head.number + 1)
         commit(repository, head, RemoveSnapshots(repository, identities, written))

@@ -146,6 +146,21 @@ def _read_table(reader: TableReader, ref: TableRef) -> IndexTable:
     return IndexTable(high, low, locations, root.segments)
 
 
+def by_segments(table: IndexTable, segments_max: int) -> list[IndexTable]:
+    """The records of a table as tables that name at most so many segments each."""
+    if len(table.segments) <= segments_max:
+        return [table]
+    parts: list[IndexTable] = []
+    for first in range(0, len(table.segments), segments_max):
+        numbers = table.locations["segment"]
+        inside = (numbers >= first) & (numbers < first + segments_max)
+        locations = table.locations[inside]
+        locations["segment"] -= np.uint32(first)
+        named = table.segments[first : first + segments_max]
+        parts.append(IndexTable(table.high[inside], table.low[inside], locations, named))
+    return parts
+
+
 def pages_of(ids: Ids, locations: npt.NDArray[np.void]) -> list[IndexPage]:
     """Cut sorted records into pages."""
     step = index_format.PAGE_RECORDS_MAX

@@ -16,7 +16,7 @@ from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
 from bitbacker.format.catalog import CatalogRecord, SegmentRecord, SegmentState
 from bitbacker.format.entries import Directory, EntryPage, directory_key, page_of
 from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
-from bitbacker.repo.index import IndexTable, keep_table, pages_of
+from bitbacker.repo.index import IndexTable, by_segments, keep_table, pages_of
 from bitbacker.repo.known import PlacedChunks, ids_of
 from bitbacker.repo.storage import DiscardingStorage
 from bitbacker.repo.write import RawBlock, SegmentStore, WrittenSegment
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 COMPRESSION_LEVEL = 3
 CATALOG_PAGE_TARGET_BYTES = 128 * 1024
+INDEX_SEGMENTS_MAX = 65_536
 _ROOT_ROOM_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a session has stored: its segments, its index table, and the catalog table naming both."""
+    """What a session has stored: its segments, its index tables, and the catalog table."""
 
     segments: tuple[SegmentRecord, ...]
-    index: TableRef | None
+    indexes: tuple[TableRef, ...]
     catalog: TableRef
 
 
@@ -76,8 +77,11 @@ class Session:
         """Place the root of a table whose pages have their places."""
         return TableRef(self.store.place(BlockKind.ROOT, encode_root(root)), root.records)
 
-    def write_index(self, table: IndexTable) -> TableRef:
-        """Place an index table in the tail and keep a copy in the cache."""
+    def write_indexes(self, table: IndexTable) -> tuple[TableRef, ...]:
+        """Place the records in the tail, as tables whose roots fit into a block."""
+        return tuple(self._write_index(part) for part in by_segments(table, INDEX_SEGMENTS_MAX))
+
+    def _write_index(self, table: IndexTable) -> TableRef:
         ids = ids_of(table)
         pages = [
             (page.ids[:1].tobytes(), len(page.ids), index_format.encode_page(page))
@@ -113,17 +117,19 @@ class Session:
         )
         return segments, catalog_pages(every)
 
-    def finish(self, records: Sequence[CatalogRecord], born: int, index: TableRef | None) -> Written:
+    def finish(
+        self, records: Sequence[CatalogRecord], born: int, indexes: tuple[TableRef, ...] = ()
+    ) -> Written:
         """Write the catalog table, store the tail and wait until everything is stored."""
         catalog, segments = self.write_catalog(records, born)
         self.store.finish()
-        return Written(tuple(segments), index, catalog)
+        return Written(tuple(segments), indexes, catalog)
 
-    def settle_index(self) -> TableRef | None:
-        """Give every block its place, and write the index table of the new chunks."""
+    def settle_indexes(self) -> tuple[TableRef, ...]:
+        """Give every block its place, and write the index of the new chunks."""
         self.store.settle()
         table = self.chunks.table()
-        return self.write_index(table) if table is not None else None
+        return () if table is None else self.write_indexes(table)
 
 
 def _record(segment: WrittenSegment, born: int) -> SegmentRecord:
@@ -174,7 +180,9 @@ class EntryWriter:
     def _flush(self, page: EntryPage) -> None:
         number = len(self._places)
         self._places.append(None)
-        self._keys.append(directory_key(page.paths[0]) if page.paths else b"")
+        # A page of nothing but drops is not searched; keys of pages ascend all the same.
+        last_key = self._keys[-1] if self._keys else b""
+        self._keys.append(directory_key(page.paths[0]) if page.paths else last_key)
         self._records.append(page.entries)
         self._cached.append(entries_format.encode_page(page, planes=False))
         self._batch, self._size = [], 0
@@ -211,8 +219,12 @@ def _known(place: BlockRef | None) -> BlockRef:
 
 def _parts(directory: Directory) -> list[Directory]:
     """A directory that is larger than a page, cut into parts that are not."""
-    if directory.size_bytes <= entries_format.PAGE_TARGET_BYTES or directory.entries == 1:
+    if directory.size_bytes <= entries_format.PAGE_TARGET_BYTES or not directory.entries:
         return [directory]
-    middle = directory.entries // 2
-    first, second = entries_format.split_directory(directory, middle)
+    if directory.entries > 1:
+        first, second = entries_format.split_directory(directory, directory.entries // 2)
+    elif len(directory.chunk_ids) > entries_format.PAGE_TARGET_BYTES:
+        first, second = entries_format.split_entry(directory)
+    else:
+        return [directory]
     return _parts(first) + _parts(second)

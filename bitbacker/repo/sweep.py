@@ -73,7 +73,7 @@ class _Sweep:
             segments=len(live),
             segments_sum=segments_sum(self.repository.keys, live),
             catalogs=(self.written.catalog,),
-            indexes=() if self.written.index is None else (self.written.index,),
+            indexes=self.written.indexes,
             tips=tips,
         )
 
@@ -117,8 +117,8 @@ class _Execution:
             ]
             session.store.settle()
             self._moved = {copy.table.ref: copy.finish() for copy in copies}
-            index = self._index(session)
-            written = session.finish(self._records(), plan.head.number + 1, index)
+            indexes = self._indexes(session)
+            written = session.finish(self._records(), plan.head.number + 1, indexes)
         commit(repository, plan.head, _Sweep(repository, plan, written, self._moved))
         self._delete()
         stored = sum(record.size_bytes for record in written.segments) + names.HEAD_SIZE_BYTES
@@ -141,11 +141,11 @@ class _Execution:
             for block, members in _runs(chosen, plan.locations["block"][chosen]):
                 yield _picked(segment.block(block), plan.needed[members], plan.locations[members])
 
-    def _index(self, session: Session) -> TableRef | None:
-        """One index of everything that is needed, with the new places of what was copied."""
+    def _indexes(self, session: Session) -> tuple[TableRef, ...]:
+        """An index of everything that is needed, with the new places of what was copied."""
         plan = self._plan
         if not len(plan.needed):
-            return None
+            return ()
         high, low = halves(plan.needed)
         segments = list(plan.index.segments)
         locations = plan.locations.copy()
@@ -158,7 +158,7 @@ class _Execution:
         used, renumbered = np.unique(locations["segment"], return_inverse=True)
         locations["segment"] = renumbered.astype(np.uint32)
         named = tuple(segments[number] for number in used.tolist())
-        return session.write_index(IndexTable(high, low, locations, named))
+        return session.write_indexes(IndexTable(high, low, locations, named))
 
     def _records(self) -> list[CatalogRecord]:
         """Snapshots as they stay, segments that stay live, and the victims, condemned."""

@@ -166,13 +166,18 @@ def _drops_of(tables: Sequence[EntryTable]) -> list[Drops]:
 def _merge(path: bytes, parts: tuple[Part, ...]) -> Directory:
     """What the tables together say of one directory: the newest entry of each name."""
     newest: dict[bytes, Pick] = {}
+    unfinished: Pick | None = None
     for part in sorted(parts, key=lambda part: part.table):
         columns = Columns(part.load())
         first = part.page.starts[part.index]
         for position, name in enumerate(columns.directory.name_list):
-            if part.dropped is None or not part.dropped[first + position]:
-                newest[name] = Pick(name, columns, position)
-            else:
+            pick = Pick(name, columns, position)
+            if part.dropped is not None and part.dropped[first + position]:
                 # What an entry overruled does not come back when the entry is dropped.
                 newest.pop(name, None)
+            elif unfinished is not None and unfinished.name == name:
+                newest[name] = newest[name].with_piece(pick)
+            else:
+                newest[name] = pick
+            unfinished = pick if pick.continues else None
     return pick_entries(path, [pick for _, pick in sorted(newest.items())])

@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bitbacker.crypto.seal import Sealer
+from bitbacker.errors import FormatError
 from bitbacker.format import names
 from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, pack, split
 from bitbacker.format.segment import SegmentWriter
@@ -146,7 +147,9 @@ class SegmentStore:
     def place(self, kind: BlockKind, raw: bytes) -> BlockRef:
         """Put a block into the tail, after `settle`; its place is known at once."""
         with self._lock:
-            return self._place(pack(kind, raw, self._compressor()))
+            packed = pack(kind, raw, self._compressor())
+            self._check_size(packed)
+            return self._place(packed)
 
     def reserve(self, kind: BlockKind, raw: bytes, room_bytes: int) -> None:
         """Make sure that `place` of such a block, and `room_bytes` more, opens no further segment."""
@@ -192,6 +195,7 @@ class SegmentStore:
             keeps_data = packed.stored is block.data
             if block.done is not None and not keeps_data:
                 block.done()
+            self._check_size(packed)
             with self._lock:
                 self._pool.append(_Waiting(packed, placed, block.done if keeps_data else None))
                 self._pool_bytes += SegmentWriter.cost_bytes(packed)
@@ -199,6 +203,10 @@ class SegmentStore:
                     self._build_segment()
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it
             self._failure = self._failure or error
+
+    def _check_size(self, block: PackedBlock) -> None:
+        if SegmentWriter.cost_bytes(block) + SegmentWriter.fixed_bytes() > self._large:
+            raise FormatError(f"a block of {len(block.stored)} bytes fits into no segment")
 
     def _compressed(self, future: Future[None], size: int) -> None:
         self._compressing.discard(future)

@@ -13,6 +13,7 @@ import nasty_tree
 from bitbacker.engine.observe import SilentObserver
 from bitbacker.engine.restore import execute_restore
 from bitbacker.engine.restore_plan import RestoreOptions, plan_restore
+from bitbacker.format import entries
 from bitbacker.format.catalog import Snapshot
 from bitbacker.repo.check import check
 from bitbacker.repo.open import Repository
@@ -166,9 +167,39 @@ def test_a_client_without_a_cache_makes_the_same_snapshot(
     for _ in range(5):
         _add_directory(root, rng)
     back_up(lab.client("warm"), root)
+    next(iter(root.glob("*/0"))).unlink()
     _add(root, rng)
-    _remove(root, rng)
     cold = back_up(lab.client("cold"), root)
     target = tmp_path / "target"
     assert 1 == cold.snapshot.stats.files_new
     assert_restores(lab, cold.snapshot, root, target)
+
+
+def test_a_file_of_more_chunks_than_a_page_holds_comes_back(
+    lab: Lab, tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "PAGE_TARGET_BYTES", 1000)
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "before").write_bytes(b"before")
+    (root / "huge").write_bytes(rng.randbytes(12_000_000))
+    (root / "later").write_bytes(b"later")
+    with (root / "sparse").open("wb") as file:
+        file.truncate(50_000_000)
+        file.seek(20_000_000)
+        file.write(rng.randbytes(9_000_000))
+    client = lab.client()
+    first = back_up(client, root).snapshot
+    pages = [page for page in client.tables.entry_table(first.tables[0]) if b"huge" in page.names]
+    assert len(pages) > 2, "the chunks of one file stand in several pages"
+    assert_restores(lab, first, root, tmp_path / "first")
+    unchanged = back_up(client, root).snapshot
+    assert (0, 0) == (unchanged.stats.files_new, unchanged.stats.added_bytes)
+    (root / "huge").write_bytes(b"small now")
+    second = back_up(client, root).snapshot
+    assert len(second.tables) > 1
+    assert_restores(lab, second, root, tmp_path / "second")
+    (root / "huge").unlink()
+    third = back_up(client, root).snapshot
+    assert_restores(lab, third, root, tmp_path / "third")
+    assert () == check(client, read_data=True).problems

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitbacker.format.block import BlockRef
-from bitbacker.repo.index import UNKNOWN, ChunkIndex, as_ids, find, halves, order_of
+from bitbacker.repo.index import UNKNOWN, ChunkIndex, as_ids, by_segments, find, halves, order_of
 from bitbacker.repo.known import PlacedChunks, SeenChunks
 
 # Few distinct halves, so that ids often share one.
@@ -84,3 +84,19 @@ def test_seen_chunks_are_a_set(batches: list[list[bytes]]) -> None:
             assert (batch[position] not in expected) == seen.add_new(batch[position])
             expected.add(batch[position])
         seen.settle()
+
+
+@given(written=st.lists(ids, unique=True, min_size=1, max_size=30), segments_max=st.integers(1, 5))
+def test_an_index_in_several_tables_finds_what_one_table_finds(
+    written: list[bytes], segments_max: int
+) -> None:
+    placed = PlacedChunks()
+    for number, identity in enumerate(written):
+        placed.add(BlockRef(bytes([number % 7] * 16), number, 10), identity, (number + 1,))
+    table = placed.table()
+    assert table is not None
+    whole, divided = ChunkIndex([table]), ChunkIndex(by_segments(table, segments_max))
+    for identity in written:
+        one, other = whole.locate(identity)[0], divided.locate(identity)[0]
+        assert whole.segments[one["segment"]] == divided.segments[other["segment"]]
+        assert one[["block", "offset", "size"]] == other[["block", "offset", "size"]]
