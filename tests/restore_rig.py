@@ -133,13 +133,13 @@ def plant(repository: Repository, directories: Sequence[tuple[bytes, Sequence[Pl
                 _store(repository, session, entry, stored)
             writer.add(_directory(repository, path, entries))
         writer.flush()
-        index = session.settle_index()
+        indexes = session.settle_indexes()
         tables = (writer.finish(),)
         snapshot = Snapshot(
             secrets.token_bytes(16), time.time_ns(), "host", "planted", (), (), tables, "test"
         )
         base = repository.newest()
-        written = session.finish([encode_snapshot(snapshot)], base.number + 1, index)
+        written = session.finish([encode_snapshot(snapshot)], base.number + 1, indexes)
         commit(repository, base, AddSnapshot(repository, snapshot, written, b""))
     return snapshot
 

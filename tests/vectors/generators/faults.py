@@ -154,7 +154,7 @@ class Faults:
             ),
             (
                 Fault("mark", "An entry has a mark that version 1 does not know (section 6.5).", "format"),
-                self.file(mark=2),
+                self.file(mark=4),
             ),
         ):
             self._page(fault, self._of(made))
