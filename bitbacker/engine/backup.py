@@ -155,7 +155,7 @@ class _Backup:
             SeenChunks(),
             self._session.submit_data,
         )
-        reader = ContentReader(self._source, chunker, self._sink, self._problem)
+        reader = ContentReader(self._source, chunker, self._sink, self._problem, self._tick)
         self._scan = Scan(
             self._source,
             reader,
@@ -168,6 +168,9 @@ class _Backup:
 
     def _problem(self, path: bytes, text: str) -> None:
         self._scan.problem(path, text)
+
+    def _tick(self, path: bytes, read_bytes: int) -> None:
+        self._scan.tick(path, read_bytes)
 
     def _stored(self) -> Iterator[TreeDirectory]:
         if self._parent is None:

@@ -16,6 +16,8 @@ from bitbacker.spi import ROW, TOO_LARGE, Chunker, Extent, Listing, Source
 _READ_BYTES = 4 * 1024 * 1024
 
 Problem = Callable[[bytes, str], None]
+Tick = Callable[[bytes, int], None]
+"""Called with the path of a file and how many bytes of it were read since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,15 @@ def row_of(listing: Listing, index: int) -> bytes:
 class ContentReader:
     """Reads regular files of listings; a problem is told and, where nothing was read, None returned."""
 
-    def __init__(self, source: Source, chunker: Chunker, sink: ChunkSink, problem: Problem) -> None:
+    def __init__(
+        self, source: Source, chunker: Chunker, sink: ChunkSink, problem: Problem, tick: Tick
+    ) -> None:
+        """`tick` is called again and again while a large file is read."""
         self._source = source
         self._chunker = chunker
         self._sink = sink
         self._problem = problem
+        self._tick = tick
         self._small_max_bytes = min(chunker.min_size_bytes, SMALL_FILE_MAX_BYTES)
         self._buffer = memoryview(bytearray(max(_READ_BYTES, 2 * chunker.max_size_bytes)))
         self._links: dict[tuple[int, int], Content] = {}
@@ -113,17 +119,20 @@ class ContentReader:
     def _stream(self, listing: Listing, index: int) -> Content:
         with self._source.open(listing, index) as file:
             ids: list[bytes] = []
-            size = self._chunks(file.readinto, ids)
+            path = path_of(listing, index)
+            size = self._chunks(file.readinto, ids, lambda got: self._tick(path, got))
             problem = file.problem()
             if problem:
-                self._problem(path_of(listing, index), problem)
+                self._problem(path, problem)
             row = _sized(file.row, size)
             holes = _holes(row, file.extents)
             if problem:
                 row, holes = _as_read(row, holes, size)
             return Content(row, b"".join(ids), bool(problem), holes)
 
-    def _chunks(self, readinto: Callable[[memoryview], int], ids: list[bytes]) -> int:
+    def _chunks(
+        self, readinto: Callable[[memoryview], int], ids: list[bytes], tick: Callable[[int], None]
+    ) -> int:
         """Cut a stream into chunks; returns its length."""
         buffer, held, total = self._buffer, 0, 0
         final = False
@@ -132,6 +141,7 @@ class ContentReader:
             got = readinto(buffer[held:])
             total += got
             self.read_bytes += got
+            tick(got)
             final = got < wanted
             data = buffer[: held + got]
             start = 0

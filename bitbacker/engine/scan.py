@@ -58,6 +58,7 @@ class Scan:
         self._full = full
         self._read_all = read_all
         self._last_report_s = 0.0
+        self._ahead_bytes = 0
         self.tally = Tally()
         self.fresh = Tally()
         self.counts = Counts()
@@ -78,7 +79,8 @@ class Scan:
                     entries().drops += drops(gone, range(gone.entries))
                 continue
             self._directory(meeting.listing, meeting.stored, entries())
-            self._report(meeting.listing)
+            self._ahead_bytes = 0
+            self._report(meeting.listing.path)
             between()
 
     def _directory(self, listing: Listing, stored: TreeDirectory | None, entries: EntryWriter) -> None:
@@ -122,10 +124,14 @@ class Scan:
             gone = [at for at, name in enumerate(old.name_list) if name not in present]
             entries.drops += drops(old, gone)
 
-    def _report(self, listing: Listing) -> None:
+    def tick(self, path: bytes, read_bytes: int) -> None:
+        """A part of a large file was read, whose directory is not counted yet."""
+        self._ahead_bytes += read_bytes
+        self._report(path)
+
+    def _report(self, path: bytes) -> None:
         now_s = time.monotonic()
         if now_s - self._last_report_s >= _REPORT_S:
             self._last_report_s = now_s
-            self._observer.progress(
-                Progress(self.tally.files, self.tally.size_bytes, os.fsdecode(listing.path))
-            )
+            size = self.tally.size_bytes + self._ahead_bytes
+            self._observer.progress(Progress(self.tally.files, size, os.fsdecode(path)))
