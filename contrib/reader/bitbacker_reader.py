@@ -28,14 +28,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-VERSION, KEY_SIZE = 1, 17
+VERSION, KEY_SIZE, MORE = 1, 17, 2
 CIPHERS: dict[bytes, Any] = {b"aes-256-gcm": AESGCM, b"chacha20-poly1305": ChaCha20Poly1305}
-MAX_RAW_SIZE, MAX_BLOCKS, MAX_INDEX_RECORDS = 67_108_864, 65_535, 8_192
+MAX_RAW_SIZE, MAX_INDEX_RECORDS = 67_108_864, 8_192
 DATA, ENTRIES, INDEX, CATALOG, ROOT = 1, 2, 3, 4, 5
-TABLE = (16, "H", "I", "Q")
+TABLE, TIP = (16, "H", "I", "Q"), (16, 16, (16, "H", "I", "Q"))
 
 Location = tuple[bytes, int, int, int]  # Segment, block, offset, size.
-Page = tuple[bytes, list[Any], list[Any], list[int]]  # First key, what ascends strictly, records, drops.
+Page = tuple[
+    bytes | None, list[Any], list[Any], list[int]
+]  # First key, what ascends strictly, records, drops.
 
 
 class ReaderError(Exception):
@@ -132,8 +134,6 @@ def unlock(keyslots: bytes, password: bytes) -> tuple[bytes, Any]:
 
 
 class Block(NamedTuple):
-    """One block of a segment with its line of the table of contents (section 3.3)."""
-
     kind: int
     codec: int
     stored: bytes
@@ -161,19 +161,12 @@ def parse_segment(plaintext: bytes) -> list[Block]:
         ids, sizes = contents.pieces(16, chunks), contents.unpack(f"{chunks}I")
         need(DATA <= kind <= ROOT and codec <= 1 and zero == 0, "a block of unknown kind or codec")
         need(raw_size <= MAX_RAW_SIZE and (codec or raw_size == stored_size), "a block of a wrong size")
-        filled = sum(sizes) == raw_size and 0 not in sizes and chunks if kind == DATA else not chunks
-        need(filled, "the chunks of a block do not fill it")
+        need((kind == DATA) == bool(ids) and all(sizes) and sum(sizes) in {0, raw_size}, "chunks do not fit")
         places = list(zip(ids, itertools.accumulate(sizes, initial=0), sizes, strict=False))
         blocks.append(Block(kind, codec, stored.take(stored_size), raw_size, places))
     contents.end()
     stored.end()
-    need(len(blocks) <= MAX_BLOCKS, "a segment has too many blocks")
     return blocks
-
-
-def chunks_of(segment: bytes, blocks: list[Block]) -> Iterator[tuple[bytes, Location]]:
-    for number, block in enumerate(blocks):
-        yield from ((chunk, (segment, number, start, size)) for chunk, start, size in block.chunks)
 
 
 class Entry(NamedTuple):
@@ -192,20 +185,29 @@ class Entry(NamedTuple):
     ctime_ns: int
     inode: int
     fingerprint: int
-    changed: bool
-    chunks: list[bytes]
     target: bytes
+    marks: int
+    chunks: list[bytes]
     attributes: list[list[bytes]]
     extents: list[list[int]] | None
 
     def file_size(self, content_size: int) -> int:
         """How large the file gets; raises `Damage` when its content does not fit (F-6.15, F-6.23)."""
         end = sum(self.extents[-1]) if self.extents else 0
-        if self.changed:
+        if self.marks & 1:
             return content_size if self.extents is None else max(self.size_bytes, end)
         room = self.size_bytes if self.extents is None else sum(size for _, size in self.extents)
         need(content_size == room and end <= self.size_bytes, "its content has another size than the file")
         return self.size_bytes
+
+
+def join(first: Entry, *more: Entry) -> Entry:
+    """An entry out of its pieces: the ids of very many chunks do not fit into one page (F-6.31)."""
+    pieces = (first, *more)
+    marks = [piece.marks - first.marks % MORE for piece in pieces]
+    alike = marks == [MORE] * len(more) + [0] and len({piece[:-4] for piece in pieces}) == 1
+    need(alike and not any(piece.attributes or piece.extents for piece in more), "its pieces do not fit")
+    return first._replace(chunks=[chunk for piece in pieces for chunk in piece.chunks])
 
 
 def parse_index_page(page: Cursor, segments: list[bytes]) -> Page:
@@ -242,7 +244,7 @@ def parse_entry_page(page: Cursor, _segments: list[bytes]) -> Page:
         places.extend((path, name, path + b"/" + name if path else name) for name in names)
     rows = parse_rows(page, count)
     fingerprints, marks = page.unpack(f"{count}Q"), page.take(count)
-    need(not marks.strip(b"\0\1"), "an entry has an unknown mark")
+    need(not marks.strip(b"\0\1\2\3"), "an entry has an unknown mark")
     chunks = [page.pieces(16, chunk_count) for chunk_count in page.unpack(f"{count}I")]
     links = [number for number, row in enumerate(rows) if stat.S_ISLNK(row[0])]
     need(len(links) == link_count, "a page has another number of symlinks than it says")
@@ -254,10 +256,10 @@ def parse_entry_page(page: Cursor, _segments: list[bytes]) -> Page:
     entries: list[Entry] = []
     for number, (place, row) in enumerate(zip(places, rows, strict=True)):
         need(stat.S_ISREG(row[0]) or not chunks[number], "an entry that is no regular file has content")
-        content: Any = fingerprints[number], marks[number], chunks[number], targets.get(number, b"")
+        content: Any = fingerprints[number], targets.get(number, b""), marks[number], chunks[number]
         entries.append(Entry._make((*place, *row, *content, *extras.get(number, ([], None)))))
-    order = [(entry.directory.replace(b"/", b"\0"), entry.name) for entry in entries]
-    return paths[0].replace(b"/", b"\0") if paths else b"", order, entries, drops
+    order = [(entry.directory.replace(b"/", b"\0"), entry.name) for entry in entries if entry.marks < MORE]
+    return paths[0].replace(b"/", b"\0") if paths else None, order, entries, drops
 
 
 def split(joined: bytes, count: int) -> list[bytes]:
@@ -269,20 +271,17 @@ def split(joined: bytes, count: int) -> list[bytes]:
 
 def parse_rows(page: Cursor, count: int) -> list[tuple[int, ...]]:
     """Mode, uid, gid, nlink, filesystem, size, mtime, ctime and inode of each entry (section 6.2)."""
-    if not page.read("flag")[0]:
-        return [page.unpack("5I3qQ") for _ in range(count)]
-    columns: list[tuple[int, ...]] = []
-    for layout, is_difference in zip("IIIIIqqqQ", [False] * 6 + [True] * 3, strict=True):
-        item_size = struct.calcsize(f"<{layout}")
-        data = bytearray(item_size * count)
-        for plane in range(item_size):
-            data[plane::item_size] = page.take(count)
-        if is_difference:
-            differences = ((value >> 1) ^ -(value & 1) for (value,) in struct.iter_unpack("<Q", data))
-            sums = (total % 2**64 for total in itertools.accumulate(differences))
-            struct.pack_into(f"<{count}Q", data, 0, *sums)
-        columns.append(struct.unpack(f"<{count}{layout}", data))
-    return list(zip(*columns, strict=True))
+    has_planes, data = page.read("flag", 52 * count)
+    if not has_planes:
+        return list(struct.iter_unpack("<5I3qQ", data))
+    bytes_of_rows, rows, last = bytearray(len(data)), [], [0, 0, 0]
+    for plane in range(52):
+        bytes_of_rows[plane::52] = data[plane * count : (plane + 1) * count]
+    for *front, mtime, ctime, inode in struct.iter_unpack("<5Iq3Q", bytes_of_rows):
+        steps = ((step >> 1) ^ -(step & 1) for step in (mtime, ctime, inode))
+        last = [(value + step) % 2**64 for value, step in zip(last, steps, strict=True)]
+        rows.append(struct.unpack("<5I3qQ", struct.pack("<5Iq3Q", *front, *last)))
+    return rows
 
 
 def parse_extras(page: Cursor, entries: int, count: int) -> dict[int, tuple[Any, Any]]:
@@ -382,7 +381,8 @@ class Repository:
                     with self.noting("a page of a table"):
                         raw = self.block(*page[:2], kind)
                         key, order, records, drops = parse(Cursor(raw), listed)
-                        need([len(raw), len(records), key] == page[2:], "it is not what its root says")
+                        facts = [len(raw), len(records), page[4] if key is None else key]
+                        need(facts == page[2:], "it is not what its root says")
                         need(sorted({*last, *order}) == last + order, "its records are not in order")
                         last = order[-1:] or last
                         yield records, drops
@@ -392,12 +392,10 @@ class Repository:
         digits = min(glob.glob("[0-9a-f]" * 16, root_dir=f"{self.directory}/heads"), default="f" * 16)
         if digits == "f" * 16:
             raise Damage("damage: there is no head; --without-heads finds snapshots all the same")
-        name = f"heads/{digits}"
-        body = Cursor(*Cursor(self.opened("head", name, 65_536)[:-60_000]).read("blob"))
-        fields = body.read("Q", 64, "Q", 32, TABLE, TABLE, (16, 16, TABLE))
+        body = Cursor(*Cursor(self.opened("head", f"heads/{digits}", 65_536)[:-60_000]).read("blob"))
+        number, _, count, total, catalogs, indexes, _ = body.read("Q", 64, "Q", 32, TABLE, TABLE, TIP)
         body.end()
-        number, _, count, total, catalogs, indexes, _ = fields
-        need(number == 2**64 - 1 - int(digits, 16), f"{name}: it holds another number than its name")
+        need(number == 2**64 - 1 - int(digits, 16), f"heads/{digits}: it holds another number")
         catalog = dict(record for page, _ in self.pages(catalogs, CATALOG) for record in page)
         for key, value in catalog.items():
             if value is not None and key[:1] == b"s":
@@ -418,10 +416,12 @@ class Repository:
             with self.noting(f"segments/{digits}"):
                 blocks = self.segment(identity := bytes.fromhex(digits))
                 self.live.append(identity)
-                self.index.update(chunks_of(identity, blocks))
-                for raw in (block.raw() for block in blocks if block.kind == CATALOG):
-                    for key, value in parse_catalog_page(Cursor(raw), [])[2]:
-                        records[key].add(value)
+                for number, block in enumerate(blocks):
+                    for chunk, start, size in block.chunks:
+                        self.index[chunk] = (identity, number, start, size)
+                    if block.kind == CATALOG:
+                        for key, value in parse_catalog_page(Cursor(block.raw()), [])[2]:
+                            records[key].add(value)
         for key, values in records.items():
             if key[:1] == b"s" and None not in values:
                 candidates = [parse_snapshot(key, value) for value in values if value is not None]
@@ -438,7 +438,6 @@ class Repository:
         return flaws
 
     def choose(self, name: str) -> Snapshot:
-        """The snapshot whose identity starts with these digits, or the latest."""
         named = [snapshot for snapshot in self.snapshots if snapshot.identity.hex().startswith(name)]
         found = self.snapshots[-1:] if name == "latest" else named
         if len(found) != 1:
@@ -452,8 +451,10 @@ class Repository:
             pages = list(self.pages([table], ENTRIES))
             drops = {drop for _, drops in pages for drop in drops}
             entries = {place: entry for place, entry in entries.items() if entry.fingerprint not in drops}
-            for records, _ in pages:
-                entries.update(((entry.directory, entry.name), entry) for entry in records)
+            pieces = (entry for records, _ in pages for entry in records)
+            for place, group in itertools.groupby(pieces, key=lambda entry: (entry.directory, entry.name)):
+                with self.noting(show(b"/".join(place))):
+                    entries[place] = join(*group)
         children: dict[bytes, list[Entry]] = defaultdict(list)
         for _, entry in sorted(entries.items()):
             children[entry.directory].append(entry)
@@ -478,13 +479,12 @@ class Repository:
         indexed, self.index, places = self.index, dict[bytes, Location](), set[tuple[bytes, Location]]()
         for segment in self.live:
             with self.noting(f"segments/{segment.hex()}"):
-                blocks = self.segment(segment)
-                for number, block in enumerate(blocks):
+                for number, block in enumerate(self.segment(segment)):
                     self.block(segment, number, block.kind)
-                for chunk, location in chunks_of(segment, blocks):
-                    self.index[chunk] = location
-                    self.chunk(chunk)
-                    places.add((chunk, location))
+                    for chunk, start, size in block.chunks:
+                        self.index[chunk] = (segment, number, start, size)
+                        self.chunk(chunk)
+                        places.add((chunk, self.index[chunk]))
         if misplaced := indexed.items() - places:
             self.problems.append(f"the index: damage: {len(misplaced)} chunks are not where it says")
         for snapshot in self.snapshots:
@@ -591,7 +591,7 @@ def main() -> None:
         else:
             password = os.environb.get(b"BITBACKER_PASSWORD") or getpass.getpass("password: ").encode()
         run(arguments, Repository(arguments.repository, password, problems))
-    except (ReaderError, OSError, OverflowError, ValueError) as error:
+    except (ReaderError, EOFError, OSError, OverflowError, ValueError) as error:
         problems.append(str(error))
     sys.exit("\n".join(problems) or 0)
 

@@ -320,16 +320,21 @@ def test_a_target_that_holds_something_is_refused(lab: Lab, tmp_path: Path) -> N
     assert ["mine"] == os.listdir(tmp_path)
 
 
-def test_the_other_cipher_and_chunker_are_read(tmp_path: Path) -> None:
+def test_other_ciphers_and_files_of_very_many_chunks_are_read(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     settings = tmp_path / "bitbacker.toml"
-    settings.write_text('[repository]\ncipher = "chacha20-poly1305"\nchunker = "fixed"\n')
+    settings.write_text(
+        '[repository]\ncipher = "chacha20-poly1305"\nchunker = { name = "fixed", size_bytes = "1 KiB" }\n'
+    )
     lab.tool("--config", settings, "init")
     lab.tree.mkdir()
-    (lab.tree / "file").write_bytes(random.Random(3).randbytes(3 * MIB))
+    (lab.tree / "file").write_bytes(random.Random(3).randbytes(36 * MIB))
     snapshot = lab.back_up()
     assert [] == differences(lab.tree, restored(lab.repository, snapshot, tmp_path / "target", lab.tree))
-    assert "ChaCha20Poly1305" == opened(lab.repository).cipher.__name__
+    module = opened(lab.repository)
+    assert "ChaCha20Poly1305" == module.cipher.__name__
+    pieces = [piece for records, _ in module.pages(module.snapshots[0].tables, 2) for piece in records]
+    assert 1 < len([piece for piece in pieces if piece.name == b"file"])
 
 
 def test_a_nasty_tree_is_restored(tmp_path: Path, seed: int) -> None:
