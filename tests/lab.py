@@ -6,8 +6,9 @@ import itertools
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bitbacker.engine.backup import BackupOptions, BackupResult, backup
 from bitbacker.engine.observe import SilentObserver
@@ -101,12 +102,12 @@ class Lab:
         return {info.name: self.transport.get(info.name) for info in self.transport.list("")}
 
 
-def back_up(repository: Repository, *paths: Path, source: str = "src", **options: object) -> BackupResult:
+def back_up(repository: Repository, *paths: Path, source: str = "src", **options: Any) -> BackupResult:
     """One backup of these paths by the real source."""
     offered = bitbacker_source("files")
     assert offered is not None
     config = offered.Config(paths=tuple(Located(str(path)) for path in paths))
-    wanted = BackupOptions("host", source, (), next(_times), "test", **options)  # type: ignore[arg-type]  # whatever a test wants to set
+    wanted = replace(BackupOptions("host", source, (), next(_times), "test"), **options)
     made = offered(config)
     try:
         return backup(repository, made, wanted, SilentObserver())

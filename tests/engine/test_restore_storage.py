@@ -6,8 +6,6 @@ import random
 from pathlib import Path
 
 import pytest
-from compare_trees import differences
-from lab import Lab, back_up
 
 from bitbacker.engine.observe import SilentObserver
 from bitbacker.engine.restore import execute_restore
@@ -17,6 +15,8 @@ from bitbacker.format.catalog import Snapshot
 from bitbacker.repo.open import Repository
 from bitbacker.spi import Transport
 from bitbacker.testing.faults import Crash, CrashingTransport, FailingTransport, Fault
+from compare_trees import differences
+from lab import Lab, back_up
 
 
 @pytest.fixture
