@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +13,12 @@ from bitbacker.engine.dump import dump
 from bitbacker.engine.observe import Observer
 from bitbacker.engine.restore import RestoreResult, execute_restore
 from bitbacker.engine.restore_plan import RestoreOptions, RestorePlan, plan_restore
+from bitbacker.errors import DamageError
 from bitbacker.format.catalog import Snapshot
 
 __all__ = ["RestorePlan", "RestoreRequest", "RestoreResult", "dump_file", "plan", "restore"]
+
+PASSES_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,31 @@ def plan(connection: Connection, snapshot: Snapshot, request: RestoreRequest) ->
     return plan_restore(connection.repository, snapshot, paths, request.target.absolute(), options)
 
 
-def restore(connection: Connection, planned: RestorePlan, observer: Observer) -> RestoreResult:
-    """Write the files.  Raises `TargetError`, `DamageError`, `StorageError`."""
-    return execute_restore(connection.repository, planned, observer)
+def restore(
+    connection: Connection,
+    snapshot: Snapshot,
+    request: RestoreRequest,
+    planned: RestorePlan,
+    observer: Observer,
+) -> RestoreResult:
+    """Write the files that were planned; when a prune moves data meanwhile, go on where it lies now.
+
+    Raises `TargetError`, `DamageError`, `StorageError`.
+    """
+    repository = connection.repository
+    for _ in range(PASSES_MAX):
+        try:
+            return execute_restore(repository, planned, observer)
+        except DamageError:
+            head = repository.newest()
+            found = [
+                item for item in repository.catalog(head).snapshots if item.identity == snapshot.identity
+            ]
+            if head.prunes == planned.prunes or not found:
+                raise
+        observer.note("a prune moved data meanwhile; the restore goes on from where it is now")
+        planned = plan(connection, found[0], replace(request, resume=True))
+    return execute_restore(repository, planned, observer)
 
 
 def dump_file(connection: Connection, snapshot: Snapshot, path: str, out: BinaryIO) -> None:

@@ -53,7 +53,7 @@ WORDS = (
         text="""
 Manage passwords and recovery codes.
 
-Each of them opens the same repository; there is room for eight.
+Each of them opens the same repository; there is room for seven.
 
 Examples:
   bitbacker key list

@@ -60,7 +60,7 @@ def restore(
             return 0
         started = time.monotonic()
         with observing(ctx.obj) as observer:
-            result = write_files(connection, planned, observer)
+            result = write_files(connection, found, request, planned, observer)
     _show_result(out, result, took_s=time.monotonic() - started)
     return BitBackerError.exit_code if result.problems else 0
 
