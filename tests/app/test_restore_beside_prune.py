@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import cast
 
@@ -45,10 +46,15 @@ def lab(tmp_path: Path, source: Path) -> Lab:
 def reader(lab: Lab, *, prunes: bool) -> tuple[Connection, Snapshot]:
     """A client whose tables are cached, beside which another one prunes when it fetches its first segment."""
     begun = False
+    pruning = Lock()
 
     def gate(operation: Operation) -> None:
         nonlocal begun
-        if armed and not begun and operation.kind == "get" and operation.name.startswith("segments/"):
+        if not armed or operation.kind != "get" or not operation.name.startswith("segments/"):
+            return
+        with pruning:
+            if begun:
+                return
             begun = True
             other = lab.client("pruner")
             forget(other, [other.catalog(other.newest()).snapshots[0].identity])
