@@ -26,6 +26,11 @@ def escaped_path(path: bytes) -> str:
     return escaped(os.fsdecode(path))
 
 
+def problem_text(path: bytes, text: str) -> str:
+    """What is wrong with an entry, for a person to read."""
+    return f"{escaped_path(path)}: {escaped(text)}" if path else escaped(text)
+
+
 def _escape(found: re.Match[str]) -> str:
     character = found[0]
     if character in _SHORT:

@@ -15,9 +15,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from bitbacker.cli.escape import escaped
+from bitbacker.cli.escape import escaped, problem_text
 from bitbacker.cli.output import duration, size
-from bitbacker.cli.progress import problem_text
 from bitbacker.engine.observe import Progress
 
 UPDATES_PER_S = 5

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from bitbacker.cli.escape import escaped, escaped_path
+from bitbacker.cli.escape import escaped, problem_text
 from bitbacker.cli.options import Globals
 from bitbacker.cli.output import Output, json_path, json_text
 from bitbacker.engine.observe import Observer, Progress
@@ -91,8 +91,3 @@ class JsonObserver:
     def note(self, text: str) -> None:
         """One line a note."""
         self._out.record("note", text=escaped(text))
-
-
-def problem_text(path: bytes, text: str) -> str:
-    """A problem for people."""
-    return f"{escaped_path(path)}: {escaped(text)}" if path else escaped(text)

@@ -47,9 +47,14 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What will be restored; `files`, `directories`, `others` and `size_bytes` count what is to be made.
+    """What will be restored.
 
-    XX"""
+    `files`, `directories`, `others` and `size_bytes` count what is to be made, `skipped` what is there
+    already, `segments` what is to be fetched; `losses` cannot be restored.  The rest is for
+    `execute_restore`: entries and chunks as columns, the order of the chunks in `order`, the segments
+    that locations name in `identities`.  `sizes` and the masks have one item an entry; `link_to` leads
+    from a further name of a file to its first.  `prunes` is the count of the head that was read.
+    """
 
     target: Path
     resume: bool

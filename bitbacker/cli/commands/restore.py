@@ -13,10 +13,10 @@ from bitbacker.app.restore import RestorePlan, RestoreRequest, RestoreResult, pl
 from bitbacker.app.restore import restore as write_files
 from bitbacker.app.select import Filter, find_snapshot
 from bitbacker.cli.asking import access_of, password_prompt
-from bitbacker.cli.escape import escaped
+from bitbacker.cli.escape import escaped, problem_text
 from bitbacker.cli.options import DryRun, Hosts, SnapshotName, Sources, Tags
 from bitbacker.cli.output import Output, duration, json_path, size
-from bitbacker.cli.progress import observing, problem_text
+from bitbacker.cli.progress import observing
 from bitbacker.errors import BitBackerError
 
 
