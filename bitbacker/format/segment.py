@@ -139,3 +139,9 @@ def _read_row(toc: Reader, offset: int) -> BlockInfo:
 def stored_part(plaintext: bytes | bytearray | memoryview, info: BlockInfo) -> memoryview:
     """The stored bytes of one block."""
     return memoryview(plaintext)[info.offset_bytes : info.offset_bytes + info.stored_bytes]
+
+
+def used_bytes(contents: list[BlockInfo]) -> int:
+    """How much of a segment's plaintext is not padding."""
+    rows = sum(_ROW.size + _PER_CHUNK_BYTES * len(info.chunk_sizes) + info.stored_bytes for info in contents)
+    return _HEADER.size + _COUNT.size + rows

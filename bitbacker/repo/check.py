@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was looked at, and what was found."""
+    """What was looked at, and what was found.
+
+    `padding_part` is the part of what was read in segments of the large class that holds nothing.
+    """
 
     problems: tuple[Problem, ...]
     heads: int
@@ -55,6 +59,7 @@ class CheckResult:
     chunks: int
     orphans: int
     read_bytes: int
+    padding_part: float
 
 
 Tell = Callable[[int, int], None]
@@ -76,7 +81,8 @@ class _Check:
         self._tell = tell
         self._problems: list[Problem] = []
         self._bad_segments: set[bytes] = set()
-        self._read_bytes = 0
+        self._lock = Lock()
+        self._read_bytes = self._large_bytes = self._padding_bytes = 0
 
     def run(self, *, read_data: bool) -> CheckResult:
         seen = self._repository.heads.newest()
@@ -98,6 +104,7 @@ class _Check:
             index.chunks,
             orphans,
             self._read_bytes,
+            self._padding_bytes / max(self._large_bytes, 1),
         )
 
     def _found(self, name: str, text: str) -> None:
@@ -156,13 +163,21 @@ class _Check:
         name = names.segment_name(identity)
         try:
             segment = self._repository.segments.fetch(identity)
-            self._read_bytes += self._hash_chunks(segment)
+            read = self._hash_chunks(segment)
+            with self._lock:
+                self._count(segment, read)
             if rows is not None:
                 _compare_with_index(segment, rows)
         except (DamageError, StorageError) as error:
             self._bad_segments.add(identity)
             return name, error.message
         return None
+
+    def _count(self, segment: OpenSegment, read_bytes: int) -> None:
+        self._read_bytes += read_bytes
+        if segment.size_bytes > names.SMALL_SEGMENT_SIZE_BYTES:
+            self._large_bytes += segment.size_bytes
+            self._padding_bytes += segment.padding_bytes
 
     def _hash_chunks(self, segment: OpenSegment) -> int:
         identify = self._repository.keys.chunk_identity

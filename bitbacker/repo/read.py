@@ -9,7 +9,7 @@ from bitbacker.crypto.seal import Sealer
 from bitbacker.errors import DamageError, FormatError, ObjectMissing, SealBroken
 from bitbacker.format import names
 from bitbacker.format.block import BlockInfo, BlockKind, BlockRef, Decompressor, unpack
-from bitbacker.format.segment import read_contents, stored_part
+from bitbacker.format.segment import read_contents, stored_part, used_bytes
 from bitbacker.repo.storage import Storage
 
 SEGMENT_SIZES_BYTES = (names.SMALL_SEGMENT_SIZE_BYTES, names.LARGE_SEGMENT_SIZE_BYTES)
@@ -31,6 +31,16 @@ class OpenSegment:
         self.identity = identity
         self._plaintext = plaintext
         self.contents: list[BlockInfo] = read_contents(plaintext)
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the plaintext is."""
+        return len(self._plaintext)
+
+    @property
+    def padding_bytes(self) -> int:
+        """How much of the plaintext holds nothing."""
+        return self.size_bytes - used_bytes(self.contents)
 
     def block(self, number: int) -> bytes | memoryview:
         """The raw bytes of one block.  Raises `FormatError`."""

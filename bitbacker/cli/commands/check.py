@@ -64,6 +64,8 @@ def _summary(out: Output, result: CheckResult) -> None:
     out.detail(
         f"looked at {result.snapshots} snapshots, {result.segments} segments, {result.chunks} chunks{read}"
     )
+    if result.read_bytes:
+        out.detail(f"{result.padding_part:.1%} of the large segments is padding")
     if result.orphans:
         out.detail(f"{result.orphans} segments belong to no snapshot; bitbacker prune removes them")
     out.text(f"found {len(result.problems)} problems" if result.problems else "found nothing wrong")
@@ -76,4 +78,5 @@ def _summary(out: Output, result: CheckResult) -> None:
         chunks=result.chunks,
         orphan_segments=result.orphans,
         read_bytes=result.read_bytes,
+        padding_part=round(result.padding_part, 4),
     )
