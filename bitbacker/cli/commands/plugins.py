@@ -16,7 +16,7 @@ def plugins(
 ) -> None:
     """List the plugins that are installed or that the configuration names as files.
 
-    None of them is imported for that. With -v, modules are shown as well.
+    None of them is imported for that.
 
     Examples:
       bitbacker plugins
@@ -25,7 +25,7 @@ def plugins(
     """
     out = Output(ctx.obj)
     found = list_plugins(ctx.obj.config, kind)
-    out.table(["KIND", "NAME", "VERSION", "FROM"], [_row(plugin, out) for plugin in found])
+    out.table(["KIND", "NAME", "DISTRIBUTION", "VERSION", "ORIGIN"], [_row(plugin) for plugin in found])
     for plugin in found:
         out.record(
             "plugin",
@@ -37,6 +37,5 @@ def plugins(
         )
 
 
-def _row(plugin: Plugin, out: Output) -> list[str]:
-    where = str(plugin) if out.verbose else plugin.distribution or plugin.origin
-    return [plugin.kind.value, plugin.name, plugin.version, where]
+def _row(plugin: Plugin) -> list[str]:
+    return [plugin.kind.value, plugin.name, plugin.distribution, plugin.version, plugin.origin]
