@@ -28,10 +28,10 @@ CHECKSUM_SIZE_BYTES = 32
 _TAG_SIZE_BYTES = 16
 _NONCE = bytes(12)
 
-ARGON2_PASSES = 3
+ARGON2_MEMORY_KIB = 64 * 1024
 ARGON2_LANES = 4
-ARGON2_MEMORY_KIB = (64 * 1024, 128 * 1024, 256 * 1024, 512 * 1024)
-"""Memory of each cost level; passes and lanes are the same for all (RFC 9106)."""
+ARGON2_PASSES = (3, 6, 12, 24)
+"""Passes of each cost level; memory and lanes are the same for all (RFC 9106): docs/decisions/0009."""
 
 _TARGET_S = 0.3
 # Two derivations with several lanes at once wait for each other's threads for ever (OpenSSL 3 and 4).
@@ -67,9 +67,9 @@ def _argon2(secret: bytes, salt: bytes, level: int) -> bytes:
         return Argon2id(
             salt=salt,
             length=32,
-            iterations=ARGON2_PASSES,
+            iterations=ARGON2_PASSES[level],
             lanes=ARGON2_LANES,
-            memory_cost=ARGON2_MEMORY_KIB[level],
+            memory_cost=ARGON2_MEMORY_KIB,
         ).derive(secret)
 
 
@@ -84,7 +84,7 @@ def calibrated_level() -> int:
     _argon2(b"calibration", bytes(SALT_SIZE_BYTES), 0)
     took_s = time.perf_counter() - started
     level = 0
-    while level + 1 < len(ARGON2_MEMORY_KIB) and took_s * 2 ** (level + 1) <= _TARGET_S * 1.25:
+    while level + 1 < len(ARGON2_PASSES) and took_s * 2 ** (level + 1) <= _TARGET_S * 1.25:
         level += 1
     return level
 

@@ -119,7 +119,7 @@ def unlock(keyslots: bytes, password: bytes) -> tuple[bytes, Any]:
             raise ReaderError("the recovery code has a typing error: its checksum is wrong")
     for slot in Cursor(keyslots).pieces(508, 7):
         level = blake3(slot[:32], derive_key_context="bitbacker 2026 slot cost level").digest()[0] % 4
-        argon2id = Argon2id(salt=slot[:32], length=32, iterations=3, lanes=4, memory_cost=65_536 << level)
+        argon2id = Argon2id(salt=slot[:32], length=32, iterations=3 << level, lanes=4, memory_cost=65_536)
         if plaintext := unseal(recovery or argon2id.derive(password), b"bitbacker/1/slot", b"slot", slot):
             break
     else:
