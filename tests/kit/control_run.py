@@ -51,4 +51,8 @@ if __name__ == "__main__":
     # That a test fails is all that is asked, so nobody needs the smallest example.
     settings.register_profile("control", phases=[Phase.explicit, Phase.generate], database=None)
     profile = ["--hypothesis-profile=control", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    sys.exit(pytest.main(["-q", "--tb=no", "--assert=plain", "-rfE", "-p", "no:cacheprovider", *profile, *sys.argv[1:]]))
+    sys.exit(
+        pytest.main(
+            ["-q", "--tb=no", "--assert=plain", "-rfE", "-p", "no:cacheprovider", *profile, *sys.argv[1:]]
+        )
+    )
