@@ -203,3 +203,19 @@ def test_a_file_of_more_chunks_than_a_page_holds_comes_back(
     third = back_up(client, root).snapshot
     assert_restores(lab, third, root, tmp_path / "third")
     assert () == check(client, read_data=True).problems
+
+
+def test_a_directory_of_100_000_entries_comes_back(lab: Lab, source: Path, tmp_path: Path) -> None:
+    directory = os.open(source, os.O_RDONLY)
+    try:
+        for number in range(100_000):
+            name = f"{number:06}"
+            if number % 10:
+                os.symlink(name, f"link{name}", dir_fd=directory)
+            else:
+                os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    finally:
+        os.close(directory)
+    result = back_up(lab.client(), source)
+    assert (0, 100_000) == (result.problems, result.snapshot.stats.files + result.snapshot.stats.others)
+    assert_restores(lab, result.snapshot, source, tmp_path / "target")
