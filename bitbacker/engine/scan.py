@@ -66,7 +66,7 @@ class Scan:
     def problem(self, path: bytes, text: str) -> None:
         """One entry is not backed up as it is."""
         self.counts.problems += 1
-        self._observer.problem(path, text)
+        self._observer.problem(b"/" + path, text)
 
     def run(
         self, stored: Iterator[TreeDirectory], entries: Callable[[], EntryWriter], between: Callable[[], None]
