@@ -66,7 +66,8 @@ class Told:
         self.progresses.append(progress)
 
     def problem(self, path: bytes, text: str) -> None:
-        self.problems.append((path, text))
+        # Paths are told as people write them, from the root; tests name them from the root without its slash.
+        self.problems.append((path.removeprefix(b"/"), text))
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -71,4 +71,4 @@ class Ledger:
 
     def _complain(self, path: bytes, text: str) -> None:
         self.problems += 1
-        self._observer.problem(path, text)
+        self._observer.problem(b"/" + path, text)
