@@ -26,8 +26,6 @@ from bitbacker.spi import Transport
 
 CHUNK_MAX_BYTES = names.LARGE_SEGMENT_SIZE_BYTES - 64 * 1024
 _RACERS = 8
-# Heads count from 1, so nobody takes what a probe that was cut off has left for a head.
-_PROBE = names.head_name(0)
 
 
 def create(
@@ -45,7 +43,7 @@ def create(
     Raises `RepositoryPresent`, `NotExclusive`, `ConfigError`, `PluginError`, `StorageError`.
     """
     storage = Storage(transport)
-    if any(info.name != _PROBE for info in storage.list(names.HEADS)):
+    if storage.first(names.HEADS) is not None:
         raise RepositoryPresent("there is a repository here already")
     content = _begun_content(storage, unlocker)
     if content is None:
@@ -91,16 +89,20 @@ def _check_chunker(repository: Repository) -> None:
 
 
 def probe_exclusive(storage: Storage) -> None:
-    """Let several threads create one object; exactly one may succeed.  Raises `NotExclusive`."""
+    """Let several threads create one object; exactly one may succeed.  Raises `NotExclusive`.
+
+    The object has a name of its own, so that two clients may probe at once; what a probe that was cut
+    off has left is a segment that no head lists, and the next prune removes it.
+    """
     if not storage.abilities.exclusive_put:
         raise NotExclusive("the storage cannot decide which of two writers came first")
-    storage.delete([_PROBE])
+    name = names.segment_name(secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES))
     winners: list[int] = []
     failures: list[BaseException] = []
 
     def race(number: int) -> None:
         try:
-            storage.transport.put(_PROBE, bytes([number]) * names.HEAD_SIZE_BYTES)
+            storage.transport.put(name, bytes([number]) * names.SMALL_SEGMENT_SIZE_BYTES)
             winners.append(number)
         except ObjectExists:
             pass
@@ -112,8 +114,8 @@ def probe_exclusive(storage: Storage) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    stored = storage.get(_PROBE) if winners else b""
-    storage.delete([_PROBE])
+    stored = storage.get(name) if winners else b""
+    storage.delete([name])
     if failures:
         raise failures[0]
     if len(winners) != 1 or stored[:1] != bytes(winners):
