@@ -15,6 +15,8 @@ Names follow `NAME_PATTERN`.  Semantics, for every transport:
   says `retryable`.
 * **Threads**: every method may be called from `concurrency` threads at once.
 * **Buffers**: `data` belongs to the caller again when `put` returns; it must not be kept.
+* **Visibility**: what `put` and `delete` have done is seen by the next `get` and `list`, on any connection.
+* **Names**: a name or prefix that the pattern does not allow is refused with `StorageError`.
 * **Errors**: only classes of `bitbacker.errors.StorageError`, foreign exceptions wrapped by `from`.
 """
 
