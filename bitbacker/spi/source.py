@@ -27,7 +27,8 @@ ROW = struct.Struct("<5I3qQ")
 `mode` is st_mode with its type bits.  `nlink` is 1 for directories.  `filesystem` numbers the mounted
 file systems in the order in which the walk meets them (0 for the first), because device numbers
 change between boots.  `size_bytes` is st_size of a regular file, the length of the target of a
-symlink, st_rdev of a device, else 0.  `ctime_ns` and `inode` are 0 where the source does not trust them.
+symlink, st_rdev of a device, else 0; -1 where nobody knows it before the file is read, and then its
+one extent has the size -1 too.  `ctime_ns` and `inode` are 0 where the source does not trust them.
 Entries of one snapshot with nlink > 1 and equal filesystem and inode are one file with several names.
 """
 
