@@ -159,7 +159,6 @@ class _Backup:
         self._scan = Scan(
             self._source,
             reader,
-            self._sink,
             Assembler(repository.keys),
             self._observer,
             full=self._full,

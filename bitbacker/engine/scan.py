@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bitbacker.engine.assemble import Assembler, Comparison, compare, drops, merged
-from bitbacker.engine.chunks import ChunkSink
 from bitbacker.engine.content import ContentReader, row_of
 from bitbacker.engine.diff import meet
 from bitbacker.engine.observe import Observer, Progress
@@ -43,7 +42,6 @@ class Scan:
         self,
         source: Source,
         reader: ContentReader,
-        sink: ChunkSink,
         assembler: Assembler,
         observer: Observer,
         *,
@@ -52,7 +50,6 @@ class Scan:
     ) -> None:
         self._source = source
         self._reader = reader
-        self._sink = sink
         self._assembler = assembler
         self._observer = observer
         self._full = full

@@ -13,8 +13,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from bitbacker.errors import ObjectExists, RaceLost
@@ -43,19 +42,11 @@ class Change(Protocol):
         """Whether `newest` has this change in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommitHooks:
-    """What tests and front ends may want to know; `sleep` waits between attempts."""
-
-    sleep: Callable[[float], None] = time.sleep
-
-
-def commit(repository: Repository, base: Head, change: Change, hooks: CommitHooks | None = None) -> Head:
+def commit(repository: Repository, base: Head, change: Change) -> Head:
     """Make a change part of the repository.
 
     Returns the head that holds it.  Raises `Superseded`, `RaceLost`, `StorageError`, `DamageError`.
     """
-    hooks = hooks or CommitHooks()
     writer = secrets.token_bytes(16)
     for attempt in range(ATTEMPTS_MAX):
         newest = repository.heads.newest()
@@ -66,7 +57,7 @@ def commit(repository: Repository, base: Head, change: Change, hooks: CommitHook
             if after.hash == seen.hash or change.holds(after.head):
                 repository.heads.acknowledge(after)
                 return after.head
-        hooks.sleep(random.uniform(0, _DELAY_S * (attempt + 1)))  # noqa: S311  # jitter needs no secrecy
+        time.sleep(random.uniform(0, _DELAY_S * (attempt + 1)))  # noqa: S311  # jitter needs no secrecy
     raise RaceLost(f"other clients committed first, {ATTEMPTS_MAX} times in a row")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from bitbacker.errors import ObjectExists, StorageError
@@ -62,7 +62,7 @@ class Storage:
 
     def first(self, prefix: str) -> ObjectInfo | None:
         """The first object below a prefix, without listing the others."""
-        return self._retry(lambda: next(_closing(self.transport.list(prefix)), None))
+        return self._retry(lambda: next(self.transport.list(prefix), None))
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; absent ones count as removed."""
@@ -84,10 +84,6 @@ class Storage:
                 self._sleep(self._random.uniform(0, delay_s))
                 delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
         raise AssertionError("unreachable")
-
-
-def _closing(items: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
-    yield from items
 
 
 class DiscardingStorage(Storage):

@@ -14,7 +14,7 @@ from bitbacker.errors import StorageError
 from bitbacker.format.catalog import Snapshot
 from bitbacker.repo.open import Repository
 from bitbacker.spi import Transport
-from bitbacker.testing.faults import Crash, CrashingTransport, FailingTransport, Fault
+from bitbacker.testing.faults import Crash, CrashingTransport, FailingTransport, Fault, RecordingTransport
 from compare_trees import differences
 from lab import Lab, back_up
 
@@ -56,7 +56,9 @@ def operations(lab: Lab, folder: Path) -> int:
     return counting.count
 
 
-def test_whatever_operation_it_dies_at_it_is_continued(lab: Lab, source: Path, tmp_path: Path) -> None:
+def test_whatever_operation_it_dies_at_it_is_continued(
+    lab: Lab, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     count = operations(lab, tmp_path / "counted")
     assert count > 5
     for at in range(1, count + 1):
@@ -66,14 +68,18 @@ def test_whatever_operation_it_dies_at_it_is_continued(lab: Lab, source: Path, t
             restore(lab.client(f"client{at}", dying), target)
         restore(lab.client(f"client{at}"), target, resume=True)
         assert [] == restored(target, source)
-    print(f"restore: {count} of {count} operations")
+    with capsys.disabled():
+        print(f"\nrestore: {count} of {count} operations")
 
 
 def test_a_storage_that_fails_once_anywhere_costs_nothing(lab: Lab, source: Path, tmp_path: Path) -> None:
-    gets = sum(1 for _ in range(operations(lab, tmp_path / "counted")))
+    recording = RecordingTransport(lab.transport)
+    restore(lab.client("count", recording), tmp_path / "counted")
+    gets = sum(operation.kind == "get" for operation in recording.log)
     for nth in range(1, gets + 1):
         failing = FailingTransport(lab.transport, Fault("get", lambda: StorageError("try again"), nth))
         restore(lab.client(f"client{nth}", failing), tmp_path / f"target{nth}")
+        assert 1 == failing.struck
         assert [] == restored(tmp_path / f"target{nth}", source)
 
 

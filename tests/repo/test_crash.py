@@ -17,6 +17,7 @@ import pytest
 from bitbacker.format.head import Head
 from bitbacker.repo import sweep
 from bitbacker.repo.check import check
+from bitbacker.repo.commit import commit
 from bitbacker.repo.forget import forget
 from bitbacker.repo.open import Repository
 from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
@@ -132,7 +133,7 @@ def assert_nothing_lost(lab: Lab, scene: Scene, forgotten: int) -> None:
 @pytest.mark.parametrize("mode", ["before", "after"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_nothing_is_lost_whatever_operation_a_client_dies_at(
-    scene: Scene, tmp_path: Path, verb: str, mode: Mode
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, mode: Mode
 ) -> None:
     count = operations(scene, VERBS[verb], tmp_path / "count")
     assert count > 1
@@ -141,13 +142,14 @@ def test_nothing_is_lost_whatever_operation_a_client_dies_at(
         crash(lab, scene.source, VERBS[verb], at, mode)
         assert_nothing_lost(lab, scene, forgotten=1 if "forget" in verb else 0)
         shutil.rmtree(tmp_path / f"{at}")
-    print(f"{verb}, {mode}: {count} of {count} operations")
+    with capsys.disabled():
+        print(f"\n{verb}, {mode}: {count} of {count} operations")
 
 
 def test_control_a_prune_that_deletes_before_it_commits_is_caught(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = sweep.commit
+    real = commit
 
     def delete_first(repository: Repository, base: Head, change: sweep._Sweep) -> Head:
         sweep._Execution(repository, change.plan)._delete()

@@ -82,7 +82,7 @@ def test_of_two_who_make_it_at_once_one_wins_and_its_repository_works(
 
 @pytest.mark.parametrize("mode", ["before", "after"])
 def test_whatever_operation_it_dies_at_the_next_run_makes_it(
-    tmp_path: Path, mode: Literal["before", "after"]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: Literal["before", "after"]
 ) -> None:
     counting = CrashingTransport(Lab(tmp_path / "count").transport)
     make(counting, tmp_path / "count")
@@ -99,7 +99,8 @@ def test_whatever_operation_it_dies_at_the_next_run_makes_it(
             repository = open_it(transport, tmp_path / f"{at}")
         snapshot = back_up(repository, source).snapshot
         assert tree(source) == contents(repository, snapshot)
-    print(f"init, {mode}: {counting.count} of {counting.count} operations")
+    with capsys.disabled():
+        print(f"\ninit, {mode}: {counting.count} of {counting.count} operations")
 
 
 class _Overwriting(WrappedTransport):
