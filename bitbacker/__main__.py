@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bitbacker.cli.main import main
+from bitbacker.cli.entry import main
 
 main()
