@@ -38,6 +38,7 @@ class BlockKind(IntEnum):
     INDEX = 3
     CATALOG = 4
     ROOT = 5
+    FINGERPRINTS = 6
 
 
 class Codec(IntEnum):

@@ -14,6 +14,8 @@ from bitbacker.format.names import SEGMENT_ID_SIZE_BYTES
 from bitbacker.format.wire import Reader, Writer
 
 TABLE_KINDS = (BlockKind.ENTRIES, BlockKind.INDEX, BlockKind.CATALOG)
+RUNG_SKETCH = b"\x01"
+RUNG_LIST = b"\x02"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,16 @@ class PageRef:
 
 @dataclass(frozen=True, slots=True)
 class TableRoot:
-    """All pages of a table, and the segments that its records name by position."""
+    """All pages of a table, and the segments that its records name by position.
+
+    `rungs` of an entry table hold the fingerprints of its entries once more, as a sketch and as a list;
+    their first key, `RUNG_SKETCH` or `RUNG_LIST`, says which, and they have no records.
+    """
 
     kind: BlockKind
     pages: tuple[PageRef, ...]
     segments: tuple[bytes, ...] = ()
+    rungs: tuple[PageRef, ...] = ()
 
     @property
     def records(self) -> int:
@@ -80,12 +87,18 @@ def encode_root(root: TableRoot) -> bytes:
     writer.u8(root.kind)
     writer.u32(len(root.segments))
     writer.raw(b"".join(root.segments))
-    writer.u32(len(root.pages))
-    for page in root.pages:
+    _write_pages(writer, root.pages)
+    if root.kind is BlockKind.ENTRIES:
+        _write_pages(writer, root.rungs)
+    return writer.bytes()
+
+
+def _write_pages(writer: Writer, pages: tuple[PageRef, ...]) -> None:
+    writer.u32(len(pages))
+    for page in pages:
         write_block_ref(writer, page.block)
         writer.u32(page.records)
         writer.blob(page.first_key)
-    return writer.bytes()
 
 
 def decode_root(raw: bytes | memoryview) -> TableRoot:
@@ -96,8 +109,13 @@ def decode_root(raw: bytes | memoryview) -> TableRoot:
         raise FormatError(f"a table of unknown kind {kind}")
     segments = reader.many(lambda: reader.raw(SEGMENT_ID_SIZE_BYTES), SEGMENT_ID_SIZE_BYTES)
     pages = reader.many(lambda: _read_page(reader), BLOCK_REF_SIZE_BYTES + 8)
+    rungs: tuple[PageRef, ...] = ()
+    if kind == BlockKind.ENTRIES:
+        rungs = reader.many(lambda: _read_page(reader), BLOCK_REF_SIZE_BYTES + 8)
     reader.end()
-    return TableRoot(BlockKind(kind), pages, segments)
+    if any(rung.first_key not in (RUNG_SKETCH, RUNG_LIST) or rung.records for rung in rungs):
+        raise FormatError("a rung of unknown kind")
+    return TableRoot(BlockKind(kind), pages, segments, rungs)
 
 
 def _read_page(reader: Reader) -> PageRef:

@@ -23,7 +23,7 @@ from bitbacker.format.catalog import (
     encode_segment,
     encode_snapshot,
 )
-from bitbacker.format.head import Head, SourceTip
+from bitbacker.format.head import Head
 from bitbacker.format.root import PageRef, TableRef, TableRoot
 from bitbacker.repo.catalog import segments_sum
 from bitbacker.repo.commit import Superseded, commit
@@ -64,7 +64,7 @@ class _Sweep:
     def apply(self, newest: Head) -> Head:
         live = self.plan.kept | {record.identity for record in self.written.segments}
         tips = tuple(
-            SourceTip(tip.source, tip.snapshot, tuple(self.moved.get(table, table) for table in tip.tables))
+            replace(tip, tables=tuple(self.moved.get(table, table) for table in tip.tables))
             for tip in newest.tips
         )
         return replace(
