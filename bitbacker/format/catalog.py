@@ -1,4 +1,4 @@
-"""Pages of a catalog table: snapshots and segments by key.  docs/format.md section 8.
+"""Pages of a catalog table: snapshots, segments and hashes of heads by key.  docs/format.md section 8.
 
 A later table overrules an earlier one; a record without a value says that there is none any more.
 """
@@ -10,12 +10,15 @@ from enum import IntEnum
 from itertools import pairwise
 
 from bitbacker.errors import FormatError
+from bitbacker.format.head import ANCESTOR_SIZE_BYTES, Head
 from bitbacker.format.names import SEGMENT_ID_SIZE_BYTES
 from bitbacker.format.root import TABLE_REF_SIZE_BYTES, TableRef, read_table_ref, write_table_ref
 from bitbacker.format.wire import Reader, Writer
 
 SNAPSHOT_KEY = b"s"
 SEGMENT_KEY = b"g"
+HEAD_KEY = b"h"
+HEAD_IDENTITY_SIZE_BYTES = 16
 SNAPSHOT_ID_SIZE_BYTES = 16
 
 
@@ -94,6 +97,42 @@ def decode_segment(record: CatalogRecord) -> SegmentRecord:
     if state not in tuple(SegmentState):
         raise FormatError("a segment in an unknown state")
     return SegmentRecord(identity, SegmentState(state), size, born)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRecord:
+    """The first 16 bytes of the hash of head `number`; they never change."""
+
+    number: int
+    prefix: bytes
+
+    @property
+    def key(self) -> bytes:
+        return HEAD_KEY + self.number.to_bytes(HEAD_IDENTITY_SIZE_BYTES, "big")
+
+
+def encode_head_record(record: HeadRecord) -> CatalogRecord:
+    return CatalogRecord(record.key, record.prefix)
+
+
+def decode_head_record(record: CatalogRecord) -> HeadRecord:
+    """Raises `FormatError`."""
+    identity = record.key[1:]
+    if len(identity) != HEAD_IDENTITY_SIZE_BYTES or len(record.value or b"") != ANCESTOR_SIZE_BYTES:
+        raise FormatError("a record of a head that no writer makes")
+    return HeadRecord(int.from_bytes(identity, "big"), record.value or b"")
+
+
+def hashes_before(head: Head) -> dict[int, bytes]:
+    """What a head says of those before it: the first 16 bytes of the hash of each, by number."""
+    prefixes = (head.previous_hash[:ANCESTOR_SIZE_BYTES], *head.ancestors)
+    return {head.number - back: prefix for back, prefix in enumerate(prefixes, 1) if head.number - back > 0}
+
+
+def head_records(head: Head, head_hash: bytes) -> list[CatalogRecord]:
+    """The records of a head and of those that it names: up to 17, ascending by key."""
+    known = {**hashes_before(head), head.number: head_hash[:ANCESTOR_SIZE_BYTES]}
+    return [encode_head_record(HeadRecord(number, known[number])) for number in sorted(known)]
 
 
 @dataclass(frozen=True, slots=True)
