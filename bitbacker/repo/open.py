@@ -18,6 +18,7 @@ from bitbacker.repo.settings import LocalPaths, PluginMaker
 from bitbacker.repo.slots import unlock
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.tables import TableReader
+from bitbacker.repo.trace import Trace
 from bitbacker.spi import Chunker, Transport
 
 
@@ -40,9 +41,13 @@ class Repository:
         cipher = maker.cipher(self.constants.cipher)
         self.segment_sealer = Sealer(cipher, self.keys.segment)
         self.state_folder = paths.state / self.id
+        self.trace = Trace(self.state_folder)
+        # What the trace calls a run: the word of the command line, when somebody says it.
+        self.purpose = ""
         self.heads = Heads(storage, Sealer(cipher, self.keys.head), Pin(self.state_folder))
         self.cache = TableCache(paths.cache / self.id / "tables", enabled=use_cache)
-        self.segments = SegmentReader(storage, self.segment_sealer)
+        self.spool_folder = paths.cache / self.id / "spool" if use_cache else None
+        self.segments = SegmentReader(storage, self.segment_sealer, self.spool_folder)
         self.tables = TableReader(self.segments, self.cache)
 
     @property
@@ -67,6 +72,7 @@ class Repository:
         return load_index(self.tables, self.cache, head.indexes)
 
     def close(self) -> None:
+        self.trace.append(self.storage.tally.take(self.purpose))
         self.storage.close()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from bitbacker.errors import ObjectExists, StorageError
+from bitbacker.repo.trace import CountedTransport, Tally
 from bitbacker.spi import Abilities, Buffer, ObjectInfo, Transport
 
 ATTEMPTS_MAX = 6
@@ -21,10 +22,12 @@ class Storage:
     """A transport whose calls are repeated when their error says that this may help.
 
     Exponential backoff with full jitter.  Safe to share between threads, as transports are.
+    `tally` has counted every request that went out through `transport`.
     """
 
     def __init__(self, transport: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.transport = transport
+        self.tally = Tally()
+        self.transport: Transport = CountedTransport(transport, self.tally)
         self._sleep = sleep
         self._random = random.Random()  # noqa: S311  # jitter needs no secrecy
 
