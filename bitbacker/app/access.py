@@ -40,13 +40,17 @@ Prompt = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How the user says which repository is meant and how it opens; all of it may be empty."""
+    """How the user says which repository is meant and how it opens; all of it may be empty.
+
+    `command` is what he does with it, in the words of the command line: what the trace calls the run.
+    """
 
     config: str = ""
     remote: str = ""
     password_file: str = ""
     password_command: str = ""
     use_cache: bool = True
+    command: str = ""
 
 
 class Wiring:
@@ -128,7 +132,7 @@ class Wiring:
             unlocker, maker = self.new_unlocker(remote), HostMaker(self.host)
             repository = create(transport, unlocker, self.options(), maker, self.paths, label=label)
             stack.pop_all()
-        return Connection(self, remote, repository, unlocker)
+        return self._connection(remote, repository, unlocker)
 
     def open(self, remote: Remote) -> Connection:
         """Open a repository.  Raises as `open_repository` does."""
@@ -143,6 +147,10 @@ class Wiring:
                 raise RepositoryMissing(f"there is no repository at {shown_url(remote.url)}") from error
             # From here on the connection closes it.
             stack.pop_all()
+        return self._connection(remote, repository, unlocker)
+
+    def _connection(self, remote: Remote, repository: Repository, unlocker: Unlocker) -> Connection:
+        repository.purpose = self._access.command
         return Connection(self, remote, repository, unlocker)
 
     def _resolved(self, source: SecretSource) -> str:

@@ -21,6 +21,7 @@ def access_of(chosen: Globals) -> Access:
         chosen.password_file,
         chosen.password_command,
         use_cache=not chosen.no_cache,
+        command=chosen.command,
     )
 
 

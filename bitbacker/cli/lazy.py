@@ -108,6 +108,7 @@ def take_globals(ctx: Any) -> None:
     """Move the global options of this command or group from its parameters to the context."""
     given = {name: ctx.params.pop(name) for name in GLOBAL_NAMES if name in ctx.params}
     ctx.params.pop("version", None)
+    given["command"] = ctx.command_path.partition(" ")[2]
     ctx.obj = (ctx.obj if isinstance(ctx.obj, Globals) else Globals()).overlaid(given)
 
 

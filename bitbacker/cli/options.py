@@ -13,7 +13,7 @@ import bitbacker
 
 @dataclass(frozen=True, slots=True)
 class Globals:
-    """The options of every command, as given so far."""
+    """The options of every command, as given so far, and the words of the command itself."""
 
     config: str = ""
     remote: str = ""
@@ -23,6 +23,7 @@ class Globals:
     verbose: int = 0
     quiet: bool = False
     no_cache: bool = False
+    command: str = ""
 
     def overlaid(self, given: Mapping[str, Any]) -> Globals:
         """With what stands further right on the command line: it overrules, and -v adds up."""
@@ -31,7 +32,7 @@ class Globals:
         return replace(self, **changes)
 
 
-GLOBAL_NAMES = frozenset(field.name for field in fields(Globals))
+GLOBAL_NAMES = frozenset(field.name for field in fields(Globals)) - {"command"}
 
 
 def _show_version(wanted: bool) -> None:
