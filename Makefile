@@ -1,6 +1,7 @@
 # make demo    a first look: backs up this checkout, changes it, restores it and compares
 # make test    everything that is checked, in one pytest run
 # make lint    the quick part of it: ruff, mypy, import contracts, style
+# make leak-lab  what a storage can learn, with enough runs for statistics; half an hour, writes docs/leak-lab.md
 # make bench   the comparison with restic; minutes, and packages from Debian (see contrib/bench/README.md)
 # make clean   removes what the other targets made
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint leak-lab bench clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" contrib/demo/run
@@ -19,6 +20,9 @@ test: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(BIN)/python -m pytest tests/tidy
+
+leak-lab: $(INSTALLED)
+	$(BIN)/python -m pytest tests/leaks --leak-runs 20 --leak-report docs/leak-lab.md
 
 bench: $(INSTALLED)
 	contrib/debian/install-bench-packages

@@ -1,0 +1,26 @@
+"""Planting files so that nothing but what an experiment means differs: times are constant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+TIME_NS = 1_700_000_000_123_456_789
+
+
+def plant(top: Path, files: Mapping[str, bytes], time_ns: int = TIME_NS) -> None:
+    """Write these files, make their directories, and set every time below `top`."""
+    for name, data in files.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    set_times(top, time_ns)
+
+
+def set_times(top: Path, time_ns: int = TIME_NS) -> None:
+    """Give everything below `top` the same time."""
+    for folder, folders, files in os.walk(top, topdown=False):
+        for name in (*folders, *files):
+            os.utime(os.path.join(folder, name), ns=(time_ns, time_ns), follow_symlinks=False)
+    os.utime(top, ns=(time_ns, time_ns))
