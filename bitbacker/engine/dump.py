@@ -13,7 +13,6 @@ import numpy as np
 
 from bitbacker.engine.restore_content import Chunks, judge, locate_chunks
 from bitbacker.engine.restore_entries import Collector, Entries, pick
-from bitbacker.engine.restore_fetch import fetchers
 from bitbacker.engine.restore_holes import Layout
 from bitbacker.errors import DamageError, FormatError, PathUnknown
 from bitbacker.format.catalog import Snapshot
@@ -95,7 +94,7 @@ class _Fetched:
 
     def __init__(self, repository: Repository) -> None:
         self._reader = repository.segments
-        self._pool = ThreadPoolExecutor(fetchers(repository), "fetch")
+        self._pool = ThreadPoolExecutor(self._reader.threads, "fetch")
         self._segments: OrderedDict[bytes, Future[OpenSegment]] = OrderedDict()
         self._blocks: OrderedDict[tuple[bytes, int], memoryview] = OrderedDict()
 

@@ -8,7 +8,7 @@ A failure with one entry is a problem and the restore goes on; what is interrupt
 from __future__ import annotations
 
 import stat
-from collections.abc import Generator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -61,7 +61,7 @@ def execute_restore(repository: Repository, plan: RestorePlan, observer: Observe
         tree.make_symlinks_and_devices()
         for entry in np.flatnonzero(plan.without_content).tolist():
             ledger.attempt(entry, content.make_empty)
-        source = deliveries(repository, _wanted(plan))
+        source = deliveries(repository, _Wanted(plan))
         with closing(Ahead(source, _BLOCKS_AHEAD)) as ahead:
             for delivery in ahead:
                 content.deliver(delivery)
@@ -78,19 +78,34 @@ def execute_restore(repository: Repository, plan: RestorePlan, observer: Observe
     return RestoreResult(ledger.files, ledger.bytes, plan.skipped, ledger.problems)
 
 
-def _wanted(plan: RestorePlan) -> Generator[Wanted, None, None]:
-    """The plan block by block."""
-    for start, end in pairwise(plan.order.blocks.tolist()):
-        numbers = plan.order.chunks[start:end]
-        location = plan.chunks.location[numbers]
-        yield Wanted(
-            plan.identities[int(location["segment"][0])],
-            int(location["block"][0]),
-            numbers,
-            location["offset"].tolist(),
-            location["size"].tolist(),
-            plan.entries.chunk_ids[numbers].tolist(),
-        )
+class _Wanted:
+    """The chunks of a plan, by segment."""
+
+    def __init__(self, plan: RestorePlan) -> None:
+        self._plan = plan
+        self._blocks: dict[bytes, list[tuple[int, int]]] = {}
+        starts = plan.order.blocks[:-1]
+        segments = plan.chunks.location["segment"][plan.order.chunks[starts]]
+        for segment, bounds in zip(segments.tolist(), pairwise(plan.order.blocks.tolist()), strict=True):
+            self._blocks.setdefault(plan.identities[segment], []).append(bounds)
+
+    @property
+    def segments(self) -> Sequence[bytes]:
+        return tuple(self._blocks)
+
+    def of(self, segment: bytes) -> Iterator[Wanted]:
+        """The blocks of one segment."""
+        plan = self._plan
+        for start, end in self._blocks.get(segment, ()):
+            numbers = plan.order.chunks[start:end]
+            location = plan.chunks.location[numbers]
+            yield Wanted(
+                int(location["block"][0]),
+                numbers,
+                location["offset"].tolist(),
+                location["size"].tolist(),
+                plan.entries.chunk_ids[numbers].tolist(),
+            )
 
 
 def _hint(repository: Repository, plan: RestorePlan) -> str | None:

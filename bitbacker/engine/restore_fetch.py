@@ -3,20 +3,17 @@
     storage --(fetching threads)--> open segments --(checking thread)--> deliveries --> the caller
 
 Fetching, unsealing, decompressing and hashing run without the GIL, while the caller writes files.
-What waits is bounded: `SEGMENTS_AHEAD` segments, and as many blocks as `Ahead` is told.
+What waits is bounded: a few segments, and as many blocks as `Ahead` is told.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,17 +23,13 @@ from bitbacker.errors import DamageError
 from bitbacker.repo.open import Repository
 from bitbacker.repo.read import OpenSegment
 
-SEGMENTS_AHEAD = 4
-_FETCHERS = 3
-
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Chunks of one block: where they are in it, and what they must be."""
+    """Chunks of one block of a segment: where they are in it, and what they must be."""
 
-    segment: bytes
     block: int
     chunks: npt.NDArray[np.int64]
     offsets: list[int]
@@ -53,15 +46,26 @@ class Delivery:
     problem: str = ""
 
 
-def deliveries(repository: Repository, wanted: Iterable[Wanted]) -> Generator[Delivery, None, None]:
-    """Fetch, open and check blocks in the order of `wanted`; runs in the thread that iterates.
+class WantedChunks(Protocol):
+    """What is wanted of each segment."""
+
+    @property
+    def segments(self) -> Sequence[bytes]:
+        """The segments of which something is wanted, in the order that suits the files."""
+
+    def of(self, segment: bytes) -> Iterable[Wanted]:
+        """What is wanted of one segment, block by block; of any other segment nothing."""
+
+
+def deliveries(repository: Repository, wanted: WantedChunks) -> Generator[Delivery, None, None]:
+    """Fetch segments as the repository is read, open and check blocks; runs in the thread that iterates.
 
     Raises `StorageError` when the storage does not answer; damage is told in the deliveries.
     """
-    with closing(_with_segments(repository, wanted)) as segments:
-        for blocks, future in segments:
-            segment = _settle(future)
-            for work in blocks:
+    reader = repository.segments
+    with closing(reader.opened(reader.round(wanted.segments))) as segments:
+        for identity, segment in segments:
+            for work in wanted.of(identity):
                 yield _open(work, segment, repository.keys)
 
 
@@ -81,35 +85,6 @@ def _open(work: Wanted, segment: OpenSegment | DamageError, keys: Keys) -> Deliv
             good = len(found) == size and keys.chunk_identity(found) == identity
         data.append(found if good else None)
     return Delivery(work.chunks, data, "a chunk is not what it was when it was stored")
-
-
-def _with_segments(
-    repository: Repository, wanted: Iterable[Wanted]
-) -> Generator[tuple[list[Wanted], Future[OpenSegment]], None, None]:
-    """What is wanted of each segment, and the segment, which is being fetched."""
-    pool = ThreadPoolExecutor(fetchers(repository), "fetch")
-    line: deque[tuple[list[Wanted], Future[OpenSegment]]] = deque()
-    try:
-        for identity, blocks in groupby(wanted, key=lambda work: work.segment):
-            line.append((list(blocks), pool.submit(repository.segments.fetch, identity)))
-            if len(line) == SEGMENTS_AHEAD:
-                yield line.popleft()
-        while line:
-            yield line.popleft()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def fetchers(repository: Repository) -> int:
-    """How many segments are fetched at once."""
-    return min(_FETCHERS, repository.storage.abilities.concurrency)
-
-
-def _settle(future: Future[OpenSegment]) -> OpenSegment | DamageError:
-    try:
-        return future.result()
-    except DamageError as error:
-        return error
 
 
 class Ahead(Generic[T]):

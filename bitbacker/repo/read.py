@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from bitbacker.crypto.seal import Sealer
 from bitbacker.errors import DamageError, FormatError, ObjectMissing, SealBroken
 from bitbacker.format import names
 from bitbacker.format.block import BlockInfo, BlockKind, BlockRef, Decompressor, unpack
 from bitbacker.format.segment import read_contents, stored_part, used_bytes
+from bitbacker.repo.spool import Spool
 from bitbacker.repo.storage import Storage
 
 SEGMENT_SIZES_BYTES = (names.SMALL_SEGMENT_SIZE_BYTES, names.LARGE_SEGMENT_SIZE_BYTES)
-_KEPT = 6
+SEGMENTS_AHEAD = 4
+_THREADS_MAX = 3
 
 
 class SegmentMissing(DamageError):
@@ -47,17 +52,31 @@ class OpenSegment:
         if number >= len(self.contents):
             raise FormatError(f"segment {self.identity.hex()} has no block {number}")
         info = self.contents[number]
-        return unpack(info, stored_part(self._plaintext, info), Decompressor())
+        return unpack(info, self.stored(info), Decompressor())
+
+    def stored(self, info: BlockInfo) -> memoryview:
+        """The bytes of one block as they are stored."""
+        return stored_part(self._plaintext, info)
+
+
+Opened = tuple[bytes, OpenSegment | DamageError]
+"""A segment's identity, and the segment or what is wrong with it."""
 
 
 class SegmentReader:
-    """Fetches and opens segments; keeps the last few for tables, whose pages lie together."""
+    """Fetches and opens segments; for tables, no segment is fetched twice."""
 
-    def __init__(self, storage: Storage, sealer: Sealer) -> None:
+    def __init__(self, storage: Storage, sealer: Sealer, spool_folder: Path | None = None) -> None:
+        """Blocks of tables are kept in `spool_folder`; None is where this machine keeps temporary files."""
         self._storage = storage
         self._sealer = sealer
-        self._kept: OrderedDict[bytes, OpenSegment] = OrderedDict()
+        self._spool = Spool(spool_folder)
         self._lock = threading.Lock()
+
+    @property
+    def threads(self) -> int:
+        """How many segments are fetched at once."""
+        return min(_THREADS_MAX, self._storage.abilities.concurrency)
 
     def fetch(self, identity: bytes) -> OpenSegment:
         """Get, open and parse one segment.
@@ -73,27 +92,57 @@ class SegmentReader:
             raise SealBroken(f"{name} has {len(data)} bytes, which no segment has")
         return OpenSegment(identity, self._sealer.open(name, data))
 
+    def round(self, wanted: Sequence[bytes]) -> Sequence[bytes]:
+        """Which segments to fetch, and in which order, when these are wanted."""
+        return wanted
+
+    def opened(self, identities: Iterable[bytes]) -> Generator[Opened, None, None]:
+        """Segments in this order, fetched a few ahead of who takes them.  Raises `StorageError`."""
+        pool = ThreadPoolExecutor(self.threads, "fetch")
+        line: deque[tuple[bytes, Future[OpenSegment]]] = deque()
+        try:
+            for identity in identities:
+                line.append((identity, pool.submit(self.fetch, identity)))
+                if len(line) == SEGMENTS_AHEAD:
+                    yield _settled(*line.popleft())
+            while line:
+                yield _settled(*line.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
     def block(self, ref: BlockRef, kind: BlockKind) -> bytes | memoryview:
-        """The block that `ref` names.  Raises `DamageError` when it is of another kind or size."""
-        segment = self._segment(ref.segment)
-        raw = segment.block(ref.number)
-        if segment.contents[ref.number].kind is not kind or len(raw) != ref.raw_bytes:
+        """The block of a table that `ref` names.  Raises `DamageError` when it is of another kind or size."""
+        with self._lock:
+            if not self._spool.holds(ref.segment):
+                self.keep(self._segment_of_tables(ref.segment))
+            info, stored = self._spool.block(ref)
+        raw = unpack(info, stored, Decompressor())
+        if info.kind is not kind or len(raw) != ref.raw_bytes:
             raise FormatError(f"block {ref.number} of segment {ref.segment.hex()} is not what a table says")
         return raw
 
-    def _segment(self, identity: bytes) -> OpenSegment:
-        with self._lock:
-            if identity in self._kept:
-                self._kept.move_to_end(identity)
-                return self._kept[identity]
-        segment = self.fetch(identity)
-        with self._lock:
-            self._kept[identity] = segment
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return segment
+    def keep(self, segment: OpenSegment) -> None:
+        """Keep the blocks of tables of a segment, so that it need not be fetched for them."""
+        self._spool.keep(
+            segment.identity,
+            (
+                (number, info, segment.stored(info))
+                for number, info in enumerate(segment.contents)
+                if info.kind is not BlockKind.DATA
+            ),
+        )
+
+    def _segment_of_tables(self, identity: bytes) -> OpenSegment:
+        return self.fetch(identity)
 
     def forget(self) -> None:
-        """Let go of the segments that are kept."""
+        """Let go of the blocks that are kept."""
         with self._lock:
-            self._kept.clear()
+            self._spool.clear()
+
+
+def _settled(identity: bytes, future: Future[OpenSegment]) -> Opened:
+    try:
+        return identity, future.result()
+    except DamageError as error:
+        return identity, error
