@@ -30,14 +30,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 VERSION, KEY_SIZE, MORE = 1, 17, 2
 CIPHERS: dict[bytes, Any] = {b"aes-256-gcm": AESGCM, b"chacha20-poly1305": ChaCha20Poly1305}
-MAX_RAW_SIZE, MAX_INDEX_RECORDS = 67_108_864, 8_192
-DATA, ENTRIES, INDEX, CATALOG, ROOT = 1, 2, 3, 4, 5
-TABLE, TIP = (16, "H", "I", "Q"), (16, 16, (16, "H", "I", "Q"))
+MAX_RAW_SIZE, MAX_INDEX_RECORDS, MAX_ANCESTORS, SKETCH_SIZE = 67_108_864, 8_192, 15, 60_000
+DATA, ENTRIES, INDEX, CATALOG, ROOT, FINGERPRINTS = 1, 2, 3, 4, 5, 6
+TABLE, PAGE = (16, "H", "I", "Q"), (16, "H", "I", "I", "blob")
+HEAD = ("Q", 64, "Q", 32, (16,), TABLE, TABLE, "flag", (16, 16, 24, "H", TABLE))
 
 Location = tuple[bytes, int, int, int]  # Segment, block, offset, size.
-Page = tuple[
-    bytes | None, list[Any], list[Any], list[int]
-]  # First key, what ascends strictly, records, drops.
+Page = tuple[bytes | None, list[Any], list[Any], list[int]]  # First key, what ascends, records, drops.
 
 
 class ReaderError(Exception):
@@ -65,9 +64,7 @@ class Cursor:
         self.data, self.position = data, 0
 
     def take(self, size: int) -> bytes:
-        need(
-            0 <= size <= len(self.data) - self.position, "a value reaches behind the end of what contains it"
-        )
+        need(0 <= size <= len(self.data) - self.position, "a value reaches behind the end of what has it")
         self.position += size
         return self.data[self.position - size : self.position]
 
@@ -159,7 +156,7 @@ def parse_segment(plaintext: bytes) -> list[Block]:
     for _ in range(*contents.unpack("I")):
         kind, codec, zero, stored_size, raw_size, chunks = contents.unpack("BBHIII")
         ids, sizes = contents.pieces(16, chunks), contents.unpack(f"{chunks}I")
-        need(DATA <= kind <= ROOT and codec <= 1 and zero == 0, "a block of unknown kind or codec")
+        need(DATA <= kind <= FINGERPRINTS and codec <= 1 and zero == 0, "a block of unknown kind or codec")
         need(raw_size <= MAX_RAW_SIZE and (codec or raw_size == stored_size), "a block of a wrong size")
         need((kind == DATA) == bool(ids) and all(sizes) and sum(sizes) in {0, raw_size}, "chunks do not fit")
         places = list(zip(ids, itertools.accumulate(sizes, initial=0), sizes, strict=False))
@@ -371,8 +368,10 @@ class Repository:
             last: list[Any] = []
             with self.noting("a table"):
                 root = Cursor(self.block(segment, number, ROOT))
-                found, segments, pages = root.read("B", (16,), (16, "H", "I", "I", "blob"))
+                found, segments, pages = root.read("B", (16,), PAGE)
+                rungs = root.read(PAGE)[0] if found == ENTRIES else []
                 root.end()
+                need(all(rung[3:] in ([0, b"\1"], [0, b"\2"]) for rung in rungs), "a rung of unknown kind")
                 need(found == kind and (kind == INDEX or not segments), "its root is of another kind")
                 fits = (len(root.data), sum(page[3] for page in pages)) == (raw_size, total)
                 need(fits, "its root is not what refers to it says")
@@ -390,11 +389,12 @@ class Repository:
     def load(self) -> None:
         """Read the newest head, its catalog and its index (sections 8 and 9)."""
         digits = min(glob.glob("[0-9a-f]" * 16, root_dir=f"{self.directory}/heads"), default="f" * 16)
-        if digits == "f" * 16:
-            raise Damage("damage: there is no head; --without-heads finds snapshots all the same")
-        body = Cursor(*Cursor(self.opened("head", f"heads/{digits}", 65_536)[:-60_000]).read("blob"))
-        number, _, count, total, catalogs, indexes, _ = body.read("Q", 64, "Q", 32, TABLE, TABLE, TIP)
+        need(digits != "f" * 16, "there is no head; --without-heads finds snapshots all the same")
+        body = Cursor(*Cursor(self.opened("head", f"heads/{digits}", 65_536)[:-SKETCH_SIZE]).read("blob"))
+        number, _, count, total, ancestors, catalogs, indexes, _, tips = body.read(*HEAD)
         body.end()
+        need(len(ancestors) <= MAX_ANCESTORS, f"heads/{digits}: it has too many ancestors")
+        need(36 * sum(tip[3] for tip in tips) <= SKETCH_SIZE, f"heads/{digits}: its sketches have no room")
         need(number == 2**64 - 1 - int(digits, 16), f"heads/{digits}: it holds another number")
         catalog = dict(record for page, _ in self.pages(catalogs, CATALOG) for record in page)
         for key, value in catalog.items():

@@ -15,7 +15,9 @@ import zstandard
 from bitbacker.errors import BitBackerError
 from bitbacker.format import catalog, entries, index
 from bitbacker.format.block import BlockInfo, BlockKind, Codec, unpack
+from bitbacker.format.head import SKETCH_SIZE_BYTES, decode_head
 from bitbacker.format.root import decode_root
+from bitbacker.format.sketch import decode_list, decode_sketch
 from format.decoders import decoders
 from format.test_decoders import extreme
 
@@ -70,6 +72,15 @@ INPUTS: dict[str, Callable[[], object]] = {
     "records without end": lambda: index.decode_page(numbers(MANY)),
     "catalog records without end": lambda: catalog.decode_page(numbers(MANY)),
     "pages without end": lambda: decode_root(b"\2" + numbers(0, MANY)),
+    "rungs without end": lambda: decode_root(b"\2" + numbers(0, 0, MANY)),
+    "ancestors without end": lambda: decode_head(
+        numbers(116) + bytes(112) + numbers(MANY) + bytes(SKETCH_SIZE_BYTES)
+    ),
+    "tips without end": lambda: decode_head(
+        numbers(129) + bytes(112) + numbers(0, 0, 0) + b"\1" + numbers(MANY) + bytes(SKETCH_SIZE_BYTES)
+    ),
+    "a list of fingerprints without end": lambda: decode_list(numbers(MANY, MANY)),
+    "a sketch of more cells than bytes": lambda: decode_sketch(bytes(36), 2**16 - 1),
     "segments without end": lambda: decode_root(b"\3" + numbers(MANY, 0)),
 }
 CONTROLS: dict[str, Callable[[], object]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -13,7 +14,7 @@ import zstandard
 from bitbacker.crypto import slots
 from bitbacker.crypto.keys import keys_of
 from bitbacker.errors import FormatError
-from bitbacker.format import catalog, entries, index, keyslots
+from bitbacker.format import catalog, entries, index, keyslots, sketch
 from bitbacker.format.block import BlockKind, BlockRef, pack, unpack
 from bitbacker.format.catalog import CatalogRecord, Owner, SegmentRecord, SegmentState, Snapshot
 from bitbacker.format.entries import EntryPage
@@ -21,7 +22,15 @@ from bitbacker.format.extras import EntryExtras, ExtentRef, Xattr, decode_extras
 from bitbacker.format.head import SKETCH_SIZE_BYTES, Head, SourceTip, decode_head, encode_head
 from bitbacker.format.index import IDS_DTYPE, LOCATION_DTYPE, IndexPage
 from bitbacker.format.keyslots import Constants, Parts, PluginChoice, SlotContent, SlotInfo, SlotKind
-from bitbacker.format.root import PageRef, TableRef, TableRoot, decode_root, encode_root
+from bitbacker.format.root import (
+    RUNG_LIST,
+    RUNG_SKETCH,
+    PageRef,
+    TableRef,
+    TableRoot,
+    decode_root,
+    encode_root,
+)
 from bitbacker.format.segment import SegmentWriter, read_contents, stored_part
 from vectors.generators.builder import entry_page
 from vectors.generators.entry import Made, directory
@@ -126,14 +135,34 @@ def encode_index(value: object) -> bytes:
 
 
 def example_head(room_bytes: int = 500) -> bytes:
-    tip = SourceTip(bits("source", 16), bits("snapshot", 16), (TABLE,))
-    head = Head(2, bits("hash", 32), 3, bits("writer", 16), 4, 5, 6, (TABLE,), (TABLE,), (tip,))
+    tip = SourceTip(bits("source", 16), bits("snapshot", 16), (TABLE,), bits("digest", 24), 2, bytes(72))
+    other = SourceTip(bits("other source", 16), bits("other snapshot", 16), ())
+    head = Head(
+        3, bits("hash", 32), 3, bits("writer", 16), 4, 5, 6, (TABLE,), (TABLE,), (tip, other),
+        ancestors=(bits("ancestor", 16),),
+    )  # fmt: skip
     return encode_head(head, SKETCH_SIZE_BYTES + room_bytes)
 
 
 def with_sketch(decode: Callable[[bytes], object]) -> Callable[[bytes], object]:
-    """Heads are fuzzed without the 60,000 bytes that nobody reads."""
+    """Heads are fuzzed without the 60,000 bytes of sketches, which have no structure here."""
     return lambda data: decode(data + bytes(SKETCH_SIZE_BYTES))
+
+
+def decode_sketch_and_list(data: bytes) -> object:
+    """A sketch of one cell a part that is peeled, and the same bytes as a list."""
+    with suppress(FormatError):
+        sketch.decode_sketch(data, 1).peel()
+    return sketch.decode_list(data)
+
+
+def encode_list(value: object) -> bytes:
+    assert isinstance(value, np.ndarray)
+    return sketch.encode_list(value)
+
+
+def example_list() -> bytes:
+    return sketch.encode_list(np.sort(np.frombuffer(bits("fingerprints", 32), "<u8").astype(np.uint64)))
 
 
 def open_segment(plaintext: bytes) -> object:
@@ -180,6 +209,8 @@ def decoders() -> tuple[Decoder, ...]:
     """All of them."""
     page = PageRef(TABLE.root, b"key", 7)
     root = TableRoot(BlockKind.INDEX, (page, replace(page, first_key=b"kez")), (bits("segment", 16),))
+    rungs = (PageRef(TABLE.root, RUNG_SKETCH, 0), PageRef(TABLE.root, RUNG_LIST, 0))
+    entry_root = TableRoot(BlockKind.ENTRIES, (page,), (), rungs)
     extras = EntryExtras((Xattr(b"user.x", b"y"),), (ExtentRef(0, 4), ExtentRef(9, 1)))
     infos = (SlotInfo(SlotKind.PASSPHRASE, 5, "label"), *[SlotInfo(SlotKind.UNUSED)] * 6)
     return (
@@ -188,11 +219,13 @@ def decoders() -> tuple[Decoder, ...]:
         Decoder("index page", index.decode_page, example_index(), encode_index),
         Decoder("catalog page", decode_catalog, example_catalog(), encode_catalog),
         Decoder("root", decode_root, encode_root(root), encode_root_of),
+        Decoder("entry root", decode_root, encode_root(entry_root), encode_root_of),
         Decoder("head", with_sketch(decode_head), example_head()[:-SKETCH_SIZE_BYTES]),
         Decoder("slot", keyslots.decode_slot, example_slot()),
         Decoder("slot directory", keyslots.decode_directory, keyslots.encode_directory(infos, 110)),
         Decoder("keyslots", open_keyslots, example_keyslots()),
         Decoder("segment", open_segment, example_segment()),
+        Decoder("fingerprints", decode_sketch_and_list, example_list(), encode_list),
     )
 
 

@@ -7,7 +7,7 @@ import stat
 import numpy as np
 from hypothesis import strategies as st
 
-from bitbacker.format.block import BlockRef
+from bitbacker.format.block import BlockKind, BlockRef
 from bitbacker.format.catalog import (
     CatalogRecord,
     Owner,
@@ -18,10 +18,10 @@ from bitbacker.format.catalog import (
 )
 from bitbacker.format.entries import Directory, EntryPage, Extra, page_of
 from bitbacker.format.extras import EntryExtras, ExtentRef, Xattr
-from bitbacker.format.head import Head, SourceTip
+from bitbacker.format.head import ANCESTORS_MAX, DIGEST_SIZE_BYTES, PART_CELL_SIZE_BYTES, Head, SourceTip
 from bitbacker.format.index import IDS_DTYPE, LOCATION_DTYPE, IndexPage
 from bitbacker.format.keyslots import SLOTS, Constants, PluginChoice, SlotContent, SlotInfo, SlotKind
-from bitbacker.format.root import TABLE_KINDS, PageRef, TableRef, TableRoot
+from bitbacker.format.root import RUNG_LIST, RUNG_SKETCH, TABLE_KINDS, PageRef, TableRef, TableRoot
 from bitbacker.spi import ROW
 
 u8 = st.integers(0, 2**8 - 1)
@@ -59,12 +59,22 @@ extras = st.builds(EntryExtras, many(xattrs), st.none() | extents())
 
 block_refs = st.builds(BlockRef, identities, u16, u32)
 table_refs = st.builds(TableRef, block_refs, u64)
-roots = st.builds(
-    TableRoot,
-    st.sampled_from(TABLE_KINDS),
-    many(st.builds(PageRef, block_refs, st.binary(max_size=8), u32)),
-    many(identities),
-)
+page_refs = many(st.builds(PageRef, block_refs, st.binary(max_size=8), u32))
+rungs = many(st.builds(PageRef, block_refs, st.sampled_from((RUNG_SKETCH, RUNG_LIST)), st.just(0)))
+entry_roots = st.builds(TableRoot, st.just(BlockKind.ENTRIES), page_refs, many(identities), rungs)
+roots = entry_roots | st.builds(TableRoot, st.sampled_from(TABLE_KINDS), page_refs, many(identities))
+
+
+@st.composite
+def source_tips(draw: st.DrawFn) -> SourceTip:
+    """Tips with small sketches, so that some of them find room in any head."""
+    cells = draw(st.integers(0, 3))
+    digest = draw(st.binary(min_size=DIGEST_SIZE_BYTES, max_size=DIGEST_SIZE_BYTES))
+    size = cells * PART_CELL_SIZE_BYTES
+    sketch = draw(st.binary(min_size=size, max_size=size))
+    return SourceTip(draw(identities), draw(identities), draw(many(table_refs)), digest, cells, sketch)
+
+
 heads = st.builds(
     Head,
     number=st.integers(1, 2**64 - 1),
@@ -76,7 +86,9 @@ heads = st.builds(
     segments_sum=st.integers(0, 2**256 - 1),
     catalogs=many(table_refs),
     indexes=many(table_refs),
-    tips=many(st.builds(SourceTip, identities, identities, many(table_refs))),
+    tips=many(source_tips()),
+    ancestors=many(identities, ANCESTORS_MAX),
+    tips_complete=st.booleans(),
 )
 
 owners = st.builds(Owner, u32, texts)

@@ -35,7 +35,7 @@ def outcomes() -> dict[str, str]:
 
 def test_hostile_inputs_are_refused_without_memory() -> None:
     found = {name: what for name, what in outcomes().items() if not name.startswith(("control", "extremes"))}
-    assert len(found) >= 14
+    assert len(found) >= 19
     assert set(found.values()) == {"FormatError"}, found
 
 

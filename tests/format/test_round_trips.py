@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from bitbacker.errors import DamageError, FormatError, VersionUnknown
 from bitbacker.format import catalog, entries, index, names
+from bitbacker.format.block import BlockKind, BlockRef
 from bitbacker.format.catalog import (
     CatalogRecord,
     SegmentRecord,
@@ -38,7 +41,7 @@ from bitbacker.format.keyslots import (
     join,
     split,
 )
-from bitbacker.format.root import TableRoot, decode_root, encode_root
+from bitbacker.format.root import RUNG_SKETCH, TABLE_KINDS, PageRef, TableRoot, decode_root, encode_root
 from bitbacker.format.rows import ROW_DTYPE, ROW_SIZE_BYTES, as_rows, from_planes, to_planes
 from bitbacker.format.wire import Reader, Writer
 from bitbacker.spi import ROW
@@ -214,6 +217,22 @@ def test_root(root: TableRoot) -> None:
     assert encode_root(decode_root(raw)) == raw
 
 
+@pytest.mark.parametrize(("key", "records"), [(b"\x03", 0), (b"", 0), (b"\x01\x01", 0), (b"\x01", 1)])
+def test_a_rung_that_no_writer_makes_is_refused(key: bytes, records: int) -> None:
+    block = BlockRef(bytes(16), 0, 8)
+    good = TableRoot(BlockKind.ENTRIES, (), rungs=(PageRef(block, RUNG_SKETCH, 0),))
+    assert decode_root(encode_root(good)) == good
+    with pytest.raises(FormatError, match="rung"):
+        decode_root(encode_root(replace(good, rungs=(PageRef(block, key, records),))))
+
+
+def test_only_roots_of_entry_tables_have_room_for_rungs() -> None:
+    rungs = bytes(4)
+    for kind in TABLE_KINDS:
+        raw = encode_root(TableRoot(kind, ()))
+        assert raw == bytes([kind]) + bytes(8) + (rungs if kind is BlockKind.ENTRIES else b"")
+
+
 @given(strategies.heads)
 def test_head(head: Head) -> None:
     plaintext = encode_head(head, HEAD_PLAINTEXT_BYTES)
@@ -225,8 +244,38 @@ def test_a_head_leaves_out_the_oldest_tips_when_there_are_too_many() -> None:
     tip = SourceTip(b"s" * 16, b"i" * 16, ())
     head = Head(1, bytes(32), 0, bytes(16), 0, 0, 0, (), (), (tip,) * 1000)
     found = decode_head(encode_head(head, HEAD_PLAINTEXT_BYTES))
-    room = HEAD_PLAINTEXT_BYTES - SKETCH_SIZE_BYTES - 4 - 112 - 12
-    assert len(found.tips) == room // 36
+    room = HEAD_PLAINTEXT_BYTES - SKETCH_SIZE_BYTES - 4 - 112 - 17
+    assert len(found.tips) == room // 62
+    assert not found.tips_complete
+
+
+def test_a_head_leaves_out_the_oldest_tips_when_their_sketches_have_no_room() -> None:
+    tips = tuple(
+        SourceTip(bytes([at]) * 16, bytes(16), (), part_cells=832, sketch=bytes([at]) * (832 * 36))
+        for at in range(3)
+    )
+    found = decode_head(
+        encode_head(Head(1, bytes(32), 0, bytes(16), 0, 0, 0, (), (), tips), HEAD_PLAINTEXT_BYTES)
+    )
+    assert (found.tips, found.tips_complete) == (tips[:2], False)
+
+
+def test_the_sketches_of_a_head_stand_at_its_end_in_the_order_of_the_tips() -> None:
+    sketches = (b"\1" * 72, b"", b"\3" * 36)
+    tips = tuple(
+        SourceTip(bytes(16), bytes(16), (), part_cells=len(sketch) // 36, sketch=sketch)
+        for sketch in sketches
+    )
+    plaintext = encode_head(Head(1, bytes(32), 0, bytes(16), 0, 0, 0, (), (), tips), HEAD_PLAINTEXT_BYTES)
+    assert plaintext[-SKETCH_SIZE_BYTES:].rstrip(b"\0") == b"\1" * 72 + b"\3" * 36
+
+
+def test_a_head_keeps_fifteen_ancestors_and_no_more() -> None:
+    head = Head(20, bytes(32), 0, bytes(16), 0, 0, 0, (), (), ancestors=(b"a" * 16,) * 15)
+    assert decode_head(encode_head(head, HEAD_PLAINTEXT_BYTES)) == head
+    more = replace(head, ancestors=(b"a" * 16,) * 16)
+    with pytest.raises(FormatError, match="ancestors"):
+        decode_head(encode_head(more, HEAD_PLAINTEXT_BYTES))
 
 
 @given(strategies.slot_contents)

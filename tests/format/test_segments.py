@@ -187,7 +187,7 @@ WRONG = {
     "a gap before the table of contents": contents(row(stored=3, raw=3), offset=12, blocks=bytes(4)),
     "a block over the table of contents": contents(row(stored=5, raw=5), offset=12, blocks=bytes(4)),
     "kind 0": contents(row(kind=0)),
-    "kind 6": contents(row(kind=6)),
+    "kind 7": contents(row(kind=7)),
     "codec 2": contents(row(codec=2)),
     "a field that is not zero": contents(row(zero=1)),
     "a block that is too large": contents(row(codec=1, raw=BLOCK_MAX_BYTES + 1)),

@@ -24,7 +24,7 @@ from bitbacker.format import catalog, entries, index, names
 from bitbacker.format.block import BlockKind, BlockRef, Codec, PackedBlock, pack
 from bitbacker.format.catalog import CatalogRecord, SegmentRecord, SegmentState, Snapshot
 from bitbacker.format.entries import Directory, EntryPage, directory_key, page_of
-from bitbacker.format.head import Head, SourceTip, encode_head
+from bitbacker.format.head import ANCESTOR_SIZE_BYTES, ANCESTORS_MAX, Head, SourceTip, encode_head
 from bitbacker.format.index import IDS_DTYPE, LOCATION_DTYPE, IndexPage
 from bitbacker.format.keyslots import (
     SLOTS,
@@ -193,15 +193,23 @@ class Builder:
     def head_hash(self) -> bytes:
         return blake3(self.objects[names.head_name(self.head.number)]).digest()
 
+    def known_heads(self) -> list[tuple[int, bytes]]:
+        """Number and start of the hash of the newest head and of those that it knows, newest first."""
+        number, before = self.head.number, [self.head.previous_hash[:ANCESTOR_SIZE_BYTES]]
+        hashes = [self.head_hash()[:ANCESTOR_SIZE_BYTES], *before, *self.head.ancestors]
+        return [(number - at, digest) for at, digest in enumerate(hashes) if at < number]
+
     def next_head(self, **changes: Any) -> Head:
         """The newest head with what a commit fills in, and these changes."""
         number = self.head.number + 1
+        ancestors = tuple(digest for _, digest in self.known_heads()[1:])
         head = replace(
             self.head,
             number=number,
             previous_hash=self.head_hash(),
             time_ns=self.head.time_ns + 60_000_000_000,
             writer=self.random(f"writer {number}", 16),
+            ancestors=ancestors[:ANCESTORS_MAX],
         )
         return replace(head, **changes)
 
@@ -227,6 +235,7 @@ class Session:
 
     def __init__(self, builder: Builder, label: str, *, large: bool = False, compress: bool = True) -> None:
         self._keys = builder.keys
+        self._heads = builder.known_heads()
         self._compressor = zstandard.ZstdCompressor(level=3) if compress else None
         self.identity = builder.random(f"segment {label}", 16)
         self.name = names.segment_name(self.identity)
@@ -259,7 +268,13 @@ class Session:
     def table(self, root: TableRoot) -> TableRef:
         return TableRef(self.block(BlockKind.ROOT, encode_root(root)), root.records)
 
-    def entry_table(self, pages: Sequence[EntryPage]) -> TableRef:
+    def rungs(self, key: bytes, data: bytes, pieces: int = 1) -> list[PageRef]:
+        """Blocks of fingerprints that hold `data` in so many pieces (section 9.1)."""
+        size = -(-len(data) // pieces)
+        cut = [data[at : at + size] for at in range(0, len(data), size)]
+        return [PageRef(self.block(BlockKind.FINGERPRINTS, piece), key, 0) for piece in cut]
+
+    def entry_table(self, pages: Sequence[EntryPage], rungs: Sequence[PageRef] = ()) -> TableRef:
         refs = [
             PageRef(
                 self.block(BlockKind.ENTRIES, entries.encode_page(page)),
@@ -268,7 +283,7 @@ class Session:
             )
             for page in pages
         ]
-        return self.table(TableRoot(BlockKind.ENTRIES, tuple(refs)))
+        return self.table(TableRoot(BlockKind.ENTRIES, tuple(refs), rungs=tuple(rungs)))
 
     def index_table(self) -> None:
         """The index of all data blocks up to now."""
@@ -283,9 +298,13 @@ class Session:
         """The catalog of the session, its own segment included."""
         own = SegmentRecord(self.identity, SegmentState.LIVE, self.size_bytes, born)
         records = [catalog.encode_snapshot(snapshot) for snapshot in snapshots]
-        records += [catalog.encode_segment(own)]
+        records += [catalog.encode_segment(own), *self.head_records()]
         records += [CatalogRecord(key, None) for key in removed]
         self.catalog_records(sorted(records, key=lambda record: record.key))
+
+    def head_records(self) -> list[CatalogRecord]:
+        """What section 8.3 asks of every commit: the heads that it knows."""
+        return [CatalogRecord(b"h" + number.to_bytes(16, "big"), digest) for number, digest in self._heads]
 
     def catalog_records(self, records: list[CatalogRecord]) -> None:
         ref = PageRef(

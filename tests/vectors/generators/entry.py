@@ -50,7 +50,8 @@ class Made:
 def fingerprint(keys: Keys, path: bytes, made: Made) -> bytes:
     """Section 6.3."""
     whole = path + b"/" + made.name if path else made.name
-    return keys.fingerprint(whole, made.row(), made.target)
+    marked = b"\0\1" if made.mark & 1 else b""
+    return keys.fingerprint(whole, made.row(), made.target + marked)
 
 
 def directory(keys: Keys, path: bytes, items: Sequence[Made]) -> Directory:

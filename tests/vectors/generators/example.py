@@ -158,8 +158,10 @@ class Example:
         dump.add(self.session.identity, "page 0: segment")
         dump.u(2, number - 1, "page 0: block")
         dump.u(4, len(page), "page 0: raw size")
-        dump.u(4, 2 if kind == 4 else 1, "page 0: records")
+        dump.u(4, 3 if kind == 4 else 1, "page 0: records")
         dump.blob(key, "the first key")
+        if kind == 2:
+            dump.u(4, 0, "rungs")
         assert dump.data[before:] == self.session.raw_blocks[number]
 
     def _entries_root(self) -> Dump:
@@ -184,13 +186,17 @@ class Example:
     def _catalog(self) -> Dump:
         dump = Dump()
         dump.note("page:")
-        dump.u(4, 2, "records")
+        dump.u(4, 3, "records")
         dump.blob(b"g" + self.session.identity, "key: a segment")
         dump.u(1, 1, "has value")
         dump.u(4, 13, "size of value")
         dump.u(1, 0, "state")
         dump.u(4, names.SMALL_SEGMENT_SIZE_BYTES, "size")
         dump.u(8, 2, "born")
+        dump.blob(b"h" + (1).to_bytes(16, "big"), "key: head 1")
+        dump.u(1, 1, "has value")
+        first = self.builder.objects[names.head_name(1)]
+        dump.blob(blake3(first).digest()[:16], "value: the start of its BLAKE3")
         dump.blob(b"s" + self.snapshot.identity, "key: a snapshot")
         dump.u(1, 1, "has value")
         self._snapshot(dump)
@@ -225,7 +231,7 @@ class Example:
         dump.add(self.session.identity, "root: segment")
         dump.u(2, block, "root: block")
         dump.u(4, len(self.session.raw_blocks[block]), "root: raw size")
-        dump.u(8, 2 if block == 6 else 1, "records")
+        dump.u(8, 3 if block == 6 else 1, "records")
 
     def _segment(self) -> Dump:
         dump, plaintext = Dump(), self.builder.plaintexts[self.session.name]
@@ -278,11 +284,15 @@ class Example:
         dump.u(8, 1, "segments")
         keyed = blake3(self.session.identity, key=self.builder.keys.sketch).digest()
         dump.add(keyed, "segments sum: of one segment, its hash")
+        dump.u(4, 0, "ancestors")
         self._table_list(dump, "catalogs", 6)
         self._table_list(dump, "indexes", 4)
+        dump.u(1, 1, "tips complete")
         dump.u(4, 1, "tips")
         dump.add(blake3(b"host\0home", key=self.builder.keys.source).digest()[:16], "source")
         dump.add(self.snapshot.identity, "snapshot")
+        dump.add(bytes(24), "digest")
+        dump.u(2, 0, "part cells")
         self._table_list(dump, "tables", 2)
         dump.note(f"... {len(plaintext) - len(dump.data)} bytes: zeros, the sketch included")
         assert dump.data.ljust(len(plaintext), b"\0") == plaintext

@@ -223,6 +223,11 @@ class Faults:
             ),
             replace(good, records=2),
         )
+        rung = PageRef(self.session.block(BlockKind.FINGERPRINTS, bytes(8)), b"\x03", 0)
+        self._add(
+            Fault("rung-kind", "A rung is neither a sketch nor a list (F-5.9).", "format"),
+            self.session.table(replace(root, rungs=(rung,))),
+        )
         self._add(
             Fault("root-kind", "The root of an index table stands for one of entries.", "format"),
             self.session.table(TableRoot(BlockKind.INDEX, (PageRef(place, b"", 1),))),
@@ -304,6 +309,12 @@ class SpoiledObjects:
             Fault("head-sum", "The live segments are others than the head says (F-9.6).", "damage"): encoded(
                 segments_sum=self._head.segments_sum ^ 1
             ),
+            Fault("head-ancestors", "A head has 16 ancestors (F-9.10).", "format"): encoded(
+                ancestors=(bytes(16),) * 16
+            ),
+            Fault(
+                "head-sketches", "The sketches of a head take more room than it has (F-9.11).", "format"
+            ): encoded(tips=(replace(self._head.tips[0], part_cells=1667, sketch=b""),)),
             Fault(
                 "head-reference", "A head names a catalog with a wrong raw size (F-5.1).", "format"
             ): encoded(catalogs=(bad_catalog,)),

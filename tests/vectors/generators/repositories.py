@@ -319,7 +319,7 @@ class Deltas:
     def _catalog(self, session: Session) -> None:
         own = SegmentRecord(session.identity, SegmentState.LIVE, session.size_bytes, 3)
         condemned = SegmentRecord(self.builder.random("condemned", 16), SegmentState.CONDEMNED, 0, 3)
-        records = [encode_segment(own), encode_segment(condemned)]
+        records = [encode_segment(own), encode_segment(condemned), *session.head_records()]
         records += [
             encode_snapshot(self.snapshots[label]) for label in self.snapshots if label != "forgotten"
         ]
