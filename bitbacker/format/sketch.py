@@ -39,9 +39,11 @@ _WORD = 1 << 64
 
 def _mix(fingerprints: Fingerprints) -> Fingerprints:
     """A step of splitmix64: not linear over XOR, nor over addition, and zero is nothing special."""
-    mixed = fingerprints + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: Fingerprints = fingerprints + np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(31)
     return mixed
 
