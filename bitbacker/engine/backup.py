@@ -34,7 +34,7 @@ from bitbacker.repo.compact import tidy
 from bitbacker.repo.known import SeenChunks
 from bitbacker.repo.open import Repository
 from bitbacker.repo.read import SegmentMissing
-from bitbacker.repo.session import EntryWriter, Session
+from bitbacker.repo.session import Coming, EntryWriter, Session, size_of
 from bitbacker.repo.tree import SnapshotTree, TreeDirectory
 from bitbacker.spi import Source
 
@@ -42,6 +42,7 @@ PASSES_MAX = 5
 DELTAS_MAX = 16
 DELTA_PART_MAX = 4
 GIB = 1024**3
+_TABLE_REF_ROOM_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +178,11 @@ class _Backup:
         return iter(SnapshotTree(self._repository.tables, self._parent.tables))
 
     def _between(self) -> None:
-        """After every directory: is it time for a checkpoint?"""
+        """After every directory: is it time for a checkpoint?  Only what the storage sees decides."""
         options = self._options
         due = time.monotonic() - self._checkpoint_s > options.checkpoint_s
-        submitted = self._session.store.submitted_bytes
-        if not options.dry_run and submitted and (due or submitted > options.checkpoint_bytes):
+        stored = self._session.store.written_bytes
+        if not options.dry_run and (due or stored > options.checkpoint_bytes):
             self._checkpoint()
 
     def _checkpoint(self) -> None:
@@ -196,7 +197,7 @@ class _Backup:
         unchanged = self._parent is not None and self._partial is None and self._nothing_new()
         if self._options.dry_run:
             self._entries.flush()
-            self._session.settle_indexes()
+            self._session.settle_indexes(self._coming())
             snapshot = self._snapshot(partial=False)
         else:
             snapshot = self._store(partial=False)
@@ -213,7 +214,7 @@ class _Backup:
         pending = not self._entries.empty or not self._tables
         if pending:
             self._entries.flush()
-        indexes = session.settle_indexes()
+        indexes = session.settle_indexes(self._coming())
         if pending:
             self._tables = (*self._tables, self._entries.finish())
         snapshot = self._snapshot(partial=partial)
@@ -226,6 +227,11 @@ class _Backup:
         self._base = commit(self._repository, base, change)
         session.chunks.clear()
         return snapshot
+
+    def _coming(self) -> Coming:
+        """What follows the blocks: the root of the entry table and the records of the snapshot."""
+        size = size_of([encode_snapshot(self._snapshot(partial=False))]) + _TABLE_REF_ROOM_BYTES
+        return Coming(size, (self._entries.pages,))
 
     def _snapshot(self, *, partial: bool) -> Snapshot:
         options, scan = self._options, self._scan

@@ -99,11 +99,16 @@ def pack(
     return PackedBlock(kind, Codec.STORED, len(raw), raw, chunk_ids, chunk_sizes)
 
 
+def divisible(block: PackedBlock) -> bool:
+    """Whether `split` makes two blocks of it."""
+    return len(block.chunk_sizes) > 1
+
+
 def split(block: PackedBlock, compressor: Compressor) -> list[PackedBlock]:
     """The same chunks in two blocks; a block of one chunk, or of none, stays as it is."""
-    count = len(block.chunk_sizes)
-    if count < 2:  # noqa: PLR2004  # one cannot be halved
+    if not divisible(block):
         return [block]
+    count = len(block.chunk_sizes)
     raw = block.stored
     if block.codec is Codec.ZSTD:
         raw = Decompressor().decompress(block.stored, max_output_size=block.raw_bytes)

@@ -21,7 +21,9 @@ from bitbacker.format.block import CHUNK_ID_SIZE_BYTES
 from bitbacker.format.rows import ROW_SIZE_BYTES, Rows, as_rows, from_planes, to_planes
 from bitbacker.format.wire import Reader, Writer
 
-PAGE_TARGET_BYTES = 512 * 1024
+PAGE_TARGET_BYTES = 240 * 1024
+"""A page that does not compress at all still fits into a small segment."""
+
 FINGERPRINT_SIZE_BYTES = 8
 
 MARK_CHANGED_WHILE_READ = 1

@@ -58,6 +58,11 @@ class SegmentWriter:
         return len(block.stored) + _ROW.size + len(block.chunk_sizes) * _PER_CHUNK_BYTES
 
     @staticmethod
+    def row_bytes() -> int:
+        """What the row of a block without chunks takes."""
+        return _ROW.size
+
+    @staticmethod
     def fixed_bytes() -> int:
         """What an empty segment takes from its capacity."""
         return _HEADER.size + _COUNT.size

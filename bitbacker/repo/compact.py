@@ -16,7 +16,7 @@ from bitbacker.repo.changes import own_segments_remain, with_segments
 from bitbacker.repo.commit import Superseded, commit
 from bitbacker.repo.index import IndexTable, load_index
 from bitbacker.repo.open import Repository
-from bitbacker.repo.session import Session, Written
+from bitbacker.repo.session import Coming, Session, Written, size_of
 
 TABLES_MAX = 8
 _RATIO = 2
@@ -72,9 +72,11 @@ def compact(repository: Repository, head: Head) -> bool:
     merged = _newest_small(head.indexes) if len(head.indexes) > TABLES_MAX else ()
     catalog = repository.catalog(head)
     with Session(repository) as session:
-        session.store.settle()
-        indexes = session.write_indexes(_merged_index(repository, merged)) if merged else ()
         records = [CatalogRecord(key, value) for key, value in catalog.records.items()]
+        index = _merged_index(repository, merged) if merged else None
+        size = (0, 0) if index is None else (len(index.high), len(index.segments))
+        session.settle(Coming(size_of(records), (), *size))
+        indexes = () if index is None else session.write_indexes(index)
         written = session.finish(records, head.number + 1, indexes)
         try:
             commit(repository, head, _Merge(repository, written, head.catalogs, merged))

@@ -10,7 +10,7 @@ from bitbacker.format.head import Head
 from bitbacker.repo.changes import RemoveSnapshots
 from bitbacker.repo.commit import Superseded, commit
 from bitbacker.repo.open import Repository
-from bitbacker.repo.session import Session
+from bitbacker.repo.session import Coming, Session, size_of
 
 PASSES_MAX = 5
 
@@ -36,7 +36,7 @@ def forget(repository: Repository, identities: Iterable[bytes]) -> None:
 
 def _forget(repository: Repository, head: Head, identities: frozenset[bytes]) -> None:
     with Session(repository) as session:
-        session.store.settle()
         records = [CatalogRecord(SNAPSHOT_KEY + identity, None) for identity in sorted(identities)]
+        session.settle(Coming(size_of(records)))
         written = session.finish(records, head.number + 1)
         commit(repository, head, RemoveSnapshots(repository, identities, written))

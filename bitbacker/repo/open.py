@@ -11,13 +11,15 @@ from bitbacker.format.head import Head
 from bitbacker.format.keyslots import Constants, SlotContent
 from bitbacker.repo.cache import TableCache
 from bitbacker.repo.catalog import Catalog, load_catalog
-from bitbacker.repo.heads import Heads, Pin
+from bitbacker.repo.heads import Heads
 from bitbacker.repo.index import ChunkIndex, load_index
+from bitbacker.repo.pin import Pin
 from bitbacker.repo.read import SegmentReader
 from bitbacker.repo.settings import LocalPaths, PluginMaker
 from bitbacker.repo.slots import unlock
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.tables import TableReader
+from bitbacker.repo.volume import Padding
 from bitbacker.repo.trace import Trace
 from bitbacker.spi import Chunker, Transport
 
@@ -33,8 +35,10 @@ class Repository:
         paths: LocalPaths,
         *,
         use_cache: bool = True,
+        padding: Padding | None = None,
     ) -> None:
         self.storage = storage
+        self.padding = padding or Padding()
         self.keys: Keys = keys_of(content.root_key)
         self.constants: Constants = content.constants
         self._maker = maker
@@ -44,7 +48,12 @@ class Repository:
         self.trace = Trace(self.state_folder)
         # What the trace calls a run: the word of the command line, when somebody says it.
         self.purpose = ""
-        self.heads = Heads(storage, Sealer(cipher, self.keys.head), Pin(self.state_folder))
+        self.heads = Heads(
+            storage,
+            Sealer(cipher, self.keys.head),
+            Pin(self.state_folder),
+            lambda head: self.catalog(head).head_hashes,
+        )
         self.cache = TableCache(paths.cache / self.id / "tables", enabled=use_cache)
         self.spool_folder = paths.cache / self.id / "spool" if use_cache else None
         self.segments = SegmentReader(storage, self.segment_sealer, self.spool_folder)

@@ -1,7 +1,7 @@
 """Which blocks go into one segment.
 
-Blocks wait in a pool until it holds more than a segment takes; then the oldest ones and whichever
-others fill the rest best are taken.  Filling segments first-come wastes 15 % on incompressible data;
+Blocks wait in a pool, in an order that chance decides, until it holds more than a segment takes; then
+the first ones and whichever others fill the rest best are taken.  Filling segments first-come wastes 15 % on incompressible data;
 this wastes less than 1 %.
 """
 
@@ -33,7 +33,7 @@ def best_subset(sizes: Sequence[int], capacity_bytes: int) -> list[int]:
 
 
 def choose(costs: Sequence[int], capacity_bytes: int) -> list[int]:
-    """Positions of the blocks, oldest first, that go into the next segment of this capacity."""
+    """Positions of the blocks that go into the next segment of this capacity, the first of them anyway."""
     old: list[int] = []
     filled = 0
     for position, cost in enumerate(costs):

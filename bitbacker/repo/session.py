@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,25 @@ COMPRESSION_LEVEL = 3
 CATALOG_PAGE_TARGET_BYTES = 128 * 1024
 INDEX_SEGMENTS_MAX = 65_536
 _ROOT_ROOM_BYTES = 4096
+_TAIL_SEGMENTS_MAX = 32
+_SEGMENT_RECORD_BYTES = 39
+_INDEX_RECORD_BYTES = 30
+_INDEX_PAGE_BYTES = _INDEX_RECORD_BYTES * index_format.PAGE_RECORDS_MAX
+_PAGE_OF_ROOT_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What a session will place after it is settled, so that its volume is known before.
+
+    `catalog_bytes`: raw size of the records but those of segments; `root_pages`: the number of pages
+    of each entry table; `index_records` in all, which name `index_segments` older segments.
+    """
+
+    catalog_bytes: int = 0
+    root_pages: tuple[int, ...] = ()
+    index_records: int = 0
+    index_segments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,7 @@ class Session:
         self._cache = repository.cache
         self.tables = repository.tables
         storage = DiscardingStorage(repository.storage.transport) if dry_run else repository.storage
-        self.store = SegmentStore(storage, repository.segment_sealer, compression_level)
+        self.store = SegmentStore(storage, repository.segment_sealer, compression_level, repository.padding)
         self.chunks = PlacedChunks()
 
     def __enter__(self) -> Session:
@@ -125,15 +144,46 @@ class Session:
         self.store.finish()
         return Written(tuple(segments), indexes, catalog)
 
-    def settle_indexes(self) -> tuple[TableRef, ...]:
+    def settle(self, coming: Coming) -> None:
+        """Give every submitted block its place, with room for what is coming."""
+        segments = len(self.store.written) + _TAIL_SEGMENTS_MAX
+        catalog_bytes = coming.catalog_bytes + segments * _SEGMENT_RECORD_BYTES
+        later = [
+            *(_root_bytes(pages) for pages in coming.root_pages),
+            *_in_pages(coming.index_records * _INDEX_RECORD_BYTES, _INDEX_PAGE_BYTES),
+            *_in_pages(catalog_bytes, CATALOG_PAGE_TARGET_BYTES),
+            _root_bytes(catalog_bytes // CATALOG_PAGE_TARGET_BYTES + 1),
+        ]
+        if coming.index_records:
+            named = min(coming.index_segments + segments, INDEX_SEGMENTS_MAX)
+            pages = coming.index_records * _INDEX_RECORD_BYTES // _INDEX_PAGE_BYTES + 1
+            later.append(_root_bytes(pages) + 16 * named)
+        self.store.settle(later)
+
+    def settle_indexes(self, coming: Coming) -> tuple[TableRef, ...]:
         """Give every block its place, and write the index of the new chunks."""
-        self.store.settle()
+        self.settle(replace(coming, index_records=self.store.submitted_chunks))
         table = self.chunks.table()
         return () if table is None else self.write_indexes(table)
 
 
+def _root_bytes(pages: int) -> int:
+    return _PAGE_OF_ROOT_BYTES * (pages + 1)
+
+
+def _in_pages(size_bytes: int, page_bytes: int) -> list[int]:
+    """So many bytes as pages, each with the room for its header."""
+    full, rest = divmod(size_bytes, page_bytes)
+    return [page_bytes + _PAGE_OF_ROOT_BYTES] * full + [rest + _PAGE_OF_ROOT_BYTES] * bool(rest)
+
+
 def _record(segment: WrittenSegment, born: int) -> SegmentRecord:
     return SegmentRecord(segment.identity, SegmentState.LIVE, segment.size_bytes, born)
+
+
+def size_of(records: Sequence[CatalogRecord]) -> int:
+    """How many bytes records take in a catalog page, at most."""
+    return sum(len(record.key) + len(record.value or b"") + 9 for record in records)
 
 
 def catalog_pages(records: Sequence[CatalogRecord]) -> list[tuple[bytes, int, bytes]]:
@@ -169,13 +219,19 @@ class EntryWriter:
     def empty(self) -> bool:
         return not self._batch and not self._places and not self.drops
 
+    @property
+    def pages(self) -> int:
+        """How many pages the table has so far."""
+        return len(self._places)
+
     def add(self, directory: Directory) -> None:
         """Directories come in table order; a large one is cut here."""
         for part in _parts(directory):
-            self._batch.append(part)
-            self._size += part.size_bytes
-            if self._size >= entries_format.PAGE_TARGET_BYTES:
+            size = part.size_bytes
+            if self._batch and self._size + size > entries_format.PAGE_TARGET_BYTES:
                 self._flush(page_of(self._batch))
+            self._batch.append(part)
+            self._size += size
 
     def _flush(self, page: EntryPage) -> None:
         number = len(self._places)

@@ -29,7 +29,7 @@ from bitbacker.repo.catalog import segments_sum
 from bitbacker.repo.commit import Superseded, commit
 from bitbacker.repo.index import IndexTable, find, halves
 from bitbacker.repo.open import Repository
-from bitbacker.repo.session import Session, Written
+from bitbacker.repo.session import Coming, Session, Written, size_of
 from bitbacker.repo.sweep_plan import LiveTable, PruneOptions, PrunePlan, plan_prune
 from bitbacker.repo.write import Placed, RawBlock
 
@@ -115,7 +115,14 @@ class _Execution:
                 for table in plan.tables
                 if table.touches(plan.repacked)
             ]
-            session.store.settle()
+            session.settle(
+                Coming(
+                    size_of(self._records()),
+                    tuple(len(copy.table.root.pages) + len(copy.table.root.rungs) for copy in copies),
+                    len(plan.needed),
+                    len(plan.index.segments),
+                )
+            )
             self._moved = {copy.table.ref: copy.finish() for copy in copies}
             indexes = self._indexes(session)
             written = session.finish(self._records(), plan.head.number + 1, indexes)

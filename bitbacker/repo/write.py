@@ -1,11 +1,11 @@
 """Writing segments: blocks in, whole sealed objects out.
 
 `submit` hands a block to threads that compress it; compressed blocks wait in a pool and leave it a
-segment at a time, to be sealed and stored by other threads.  Compression, sealing and storing run
-without the GIL.  `settle` places what is left in *tail* segments that stay open, so that tables,
-whose pages point at each other, can follow one by one with `place`.  `finish` stores the tail.
+large segment at a time, to be sealed and stored by other threads.  Compression, sealing and storing
+run without the GIL.  `settle` places what is left in the *tail*, whose segments stay open, so that
+tables, whose pages point at each other, can follow one by one with `place`.  `finish` stores the tail.
 
-`submitted_bytes` counts raw bytes since the last `finish`, `written` are the segments since then.
+`written` are the segments since the last `finish`, `needed_bytes` what they would take unpadded.
 What waits is bounded: `QUEUED_MAX_BYTES` of raw blocks and `_BUFFERS` segments.
 """
 
@@ -13,24 +13,27 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bitbacker.crypto.seal import Sealer
 from bitbacker.errors import FormatError
 from bitbacker.format import names
-from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, pack, split
+from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, divisible, pack, split
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.pack import choose
 from bitbacker.repo.storage import Storage
+from bitbacker.repo.tail import Tail, TailSegment
+from bitbacker.repo.volume import Padding
 
 QUEUED_MAX_BYTES = 6 * 1024 * 1024
 _BUFFERS = 2
 _POOL_SEGMENTS = 2
-_LARGE_TAIL_PART = 0.75
+_random = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +69,12 @@ class _Waiting:
     done: Callable[[], None] | None
 
 
-class _TailSegment:
-    """A segment that is still open while its identity is already referred to."""
-
-    def __init__(self, size_bytes: int, overhead_bytes: int) -> None:
-        self.written = WrittenSegment(secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES), size_bytes)
-        self.writer = SegmentWriter(size_bytes - overhead_bytes)
-
-    def add(self, block: PackedBlock) -> BlockRef:
-        return BlockRef(self.written.identity, self.writer.add(block), block.raw_bytes)
-
-
 class SegmentStore:
     """Turns blocks into stored segments.  One thread calls; others do the work."""
 
-    def __init__(self, storage: Storage, sealer: Sealer, compression_level: int) -> None:
+    def __init__(
+        self, storage: Storage, sealer: Sealer, compression_level: int, padding: Padding | None = None
+    ) -> None:
         self._storage = storage
         self._sealer = sealer
         self._level = compression_level
@@ -95,12 +89,12 @@ class SegmentStore:
         self._lock = threading.Lock()
         self._pool: list[_Waiting] = []
         self._pool_bytes = 0
-        self._tail: list[_TailSegment] = []
+        self._tail = Tail(padding or Padding(), sealer.overhead_bytes)
         self._failure: BaseException | None = None
-        self.written: list[WrittenSegment] = []
-        self.submitted_bytes = 0
+        self._streamed: list[WrittenSegment] = []
+        self.submitted_chunks = 0
+        self.needed_bytes = 0
         self._large = self._capacity(names.LARGE_SEGMENT_SIZE_BYTES)
-        self._small = self._capacity(names.SMALL_SEGMENT_SIZE_BYTES)
         self._buffers: queue.SimpleQueue[SegmentWriter] = queue.SimpleQueue()
         self._outputs: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
@@ -109,6 +103,12 @@ class SegmentStore:
 
     def _capacity(self, size_bytes: int) -> int:
         return size_bytes - self._sealer.overhead_bytes
+
+    @property
+    def written(self) -> tuple[WrittenSegment, ...]:
+        """The segments that were stored or are on their way."""
+        tail = (WrittenSegment(segment.identity, segment.size_bytes) for segment in self._tail.segments)
+        return (*self._streamed, *tail)
 
     @property
     def written_bytes(self) -> int:
@@ -123,54 +123,67 @@ class SegmentStore:
                 self._queued.wait()
             self._queued_bytes += size
         self._raise_failure()
-        self.submitted_bytes += size
+        self.submitted_chunks += len(block.chunk_sizes)
         future = self._compressors.submit(self._compress, block, placed)
         self._compressing.add(future)
         future.add_done_callback(lambda _: self._compressed(future, size))
 
-    def settle(self) -> None:
-        """Wait until every submitted block has its place; opens the tail."""
+    def settle(self, later: Sequence[int] = ()) -> None:
+        """Wait until every submitted block has its place; opens the tail.
+
+        `later`: at most how many bytes each block has that will be placed afterwards.
+        """
         for future in list(self._compressing):
             future.exception()
         self._raise_failure()
         with self._lock:
             while self._pool_bytes > self._large:
                 self._build_segment()
-            if self._pool_bytes > self._large * _LARGE_TAIL_PART:
-                self._open_tail(names.LARGE_SEGMENT_SIZE_BYTES)
             pool, self._pool, self._pool_bytes = self._pool, [], 0
-            if not self._tail:
-                pool = [part for item in pool for part in self._fitting(item)]
-            for item in sorted(pool, key=lambda item: -SegmentWriter.cost_bytes(item.block)):
-                self._announce(item, self._place(item.block))
+            costs = [SegmentWriter.cost_bytes(item.block) for item in pool]
+            whole = [cost for cost, item in zip(costs, pool, strict=True) if not divisible(item.block)]
+            rows = [size + SegmentWriter.row_bytes() for size in later]
+            self._tail.open(len(self._streamed), sum(costs) - sum(whole), whole, rows)
+            for item in sorted(pool, key=_whole_and_large_first):
+                self._place_waiting(item)
 
     def place(self, kind: BlockKind, raw: bytes) -> BlockRef:
         """Put a block into the tail, after `settle`; its place is known at once."""
         with self._lock:
             packed = pack(kind, raw, self._compressor())
             self._check_size(packed)
-            return self._place(packed)
+            return self._tail.add_later(packed)
 
     def reserve(self, kind: BlockKind, raw: bytes, room_bytes: int) -> None:
-        """Make sure that `place` of such a block, and `room_bytes` more, opens no further segment."""
+        """Make sure that `place` of such a block, and `room_bytes` more, opens no further segment.
+
+        The tail then has all segments of its volume.
+        """
         cost = SegmentWriter.cost_bytes(pack(kind, raw, self._compressor())) + room_bytes
         with self._lock:
-            if all(segment.writer.room_bytes < cost for segment in self._tail):
-                self._open_tail(self._tail_size(cost))
+            if all(segment.writer.room_bytes < cost for segment in self._tail.segments):
+                self._tail.grow(cost)
+            self._tail.complete()
 
     def finish(self) -> tuple[WrittenSegment, ...]:
         """Store the tail, wait for everything, and return the segments written since the last call.
 
-        Raises what any block or upload met.
+        Large segments come before small ones, whatever is in them.  Raises what any block or upload
+        met.
         """
-        for tail in self._tail:
-            self._sending.append(self._senders.submit(self._send_tail, tail))
-        self._tail.clear()
-        for future in self._sending:
-            future.exception()
-        self._sending.clear()
+        for size in (names.LARGE_SEGMENT_SIZE_BYTES, names.SMALL_SEGMENT_SIZE_BYTES):
+            tail = [segment for segment in self._tail.segments if segment.size_bytes == size]
+            self._sending += [self._senders.submit(self._send_tail, segment) for segment in tail]
+            for future in self._sending:
+                future.exception()
+            self._sending.clear()
         self._raise_failure()
-        written, self.written, self.submitted_bytes = tuple(self.written), [], 0
+        written = self.written
+        used = [tail.writer.used_bytes for tail in self._tail.segments if tail.writer.blocks]
+        self.needed_bytes += sum(used) + len(used) * self._sealer.overhead_bytes
+        self._streamed.clear()
+        self._tail.segments.clear()
+        self.submitted_chunks = 0
         return written
 
     def close(self) -> None:
@@ -217,6 +230,8 @@ class SegmentStore:
     def _build_segment(self) -> None:
         writer = self._next_buffer()
         identity = secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES)
+        # Which blocks share a segment, and in which order segments fill, is left to chance.
+        _random.shuffle(self._pool)
         costs = [SegmentWriter.cost_bytes(item.block) for item in self._pool]
         chosen = set(choose(costs, self._large - SegmentWriter.fixed_bytes()))
         rest: list[_Waiting] = []
@@ -227,7 +242,8 @@ class SegmentStore:
                 rest.append(item)
         self._pool = rest
         self._pool_bytes -= sum(costs[position] for position in chosen)
-        self.written.append(WrittenSegment(identity, names.LARGE_SEGMENT_SIZE_BYTES))
+        self._streamed.append(WrittenSegment(identity, names.LARGE_SEGMENT_SIZE_BYTES))
+        self.needed_bytes += writer.used_bytes + self._sealer.overhead_bytes
         self._sending.append(self._senders.submit(self._send_large, identity, writer))
 
     def _next_buffer(self) -> SegmentWriter:
@@ -240,38 +256,24 @@ class SegmentStore:
         if item.done is not None:
             item.done()
 
-    def _fitting(self, item: _Waiting) -> list[_Waiting]:
-        """A block in parts that fit into small segments, as far as its chunks allow.
+    def _place_waiting(self, item: _Waiting) -> None:
+        """Place a block of the pool in the tail, in parts if it does not fit as a whole.
 
         The memory of a block may be reused after `done`; the parts are copied out of it before the
         thread that fills it gets to run again, because that thread is the one in `settle`.
         """
-        if SegmentWriter.cost_bytes(item.block) + SegmentWriter.fixed_bytes() <= self._small:
-            return [item]
-        parts = split(item.block, self._compressor())
-        if len(parts) == 1:
-            return [item]
-        placed = item.placed
-        if item.done is not None:
-            item.done()
-        return [part for half in parts for part in self._fitting(_Waiting(half, placed, None))]
-
-    def _place(self, block: PackedBlock) -> BlockRef:
+        block = item.block
         cost = SegmentWriter.cost_bytes(block)
-        fitting = [segment for segment in self._tail if segment.writer.room_bytes >= cost]
-        if fitting:
-            return min(fitting, key=lambda segment: segment.writer.room_bytes).add(block)
-        return self._open_tail(self._tail_size(cost)).add(block)
-
-    def _tail_size(self, cost: int) -> int:
-        small = cost + SegmentWriter.fixed_bytes() <= self._small
-        return names.SMALL_SEGMENT_SIZE_BYTES if small else names.LARGE_SEGMENT_SIZE_BYTES
-
-    def _open_tail(self, size_bytes: int) -> _TailSegment:
-        segment = _TailSegment(size_bytes, self._sealer.overhead_bytes)
-        self._tail.append(segment)
-        self.written.append(segment.written)
-        return segment
+        if self._tail.has_room(cost):
+            self._announce(item, self._tail.add(block))
+        elif divisible(block):
+            parts = split(block, self._compressor())
+            if item.done is not None:
+                item.done()
+            for part in parts:
+                self._place_waiting(_Waiting(part, item.placed, None))
+        else:
+            self._announce(item, self._tail.grow(cost).add(block))
 
     def _send_large(self, identity: bytes, writer: SegmentWriter) -> None:
         try:
@@ -284,8 +286,8 @@ class SegmentStore:
             writer.reset()
             self._buffers.put(writer)
 
-    def _send_tail(self, tail: _TailSegment) -> None:
-        self._send(tail.written.identity, tail.writer, bytearray(tail.written.size_bytes))
+    def _send_tail(self, tail: TailSegment) -> None:
+        self._send(tail.identity, tail.writer, bytearray(tail.size_bytes))
 
     def _send(self, identity: bytes, writer: SegmentWriter, out: bytearray) -> None:
         if self._failure is not None:
@@ -296,3 +298,7 @@ class SegmentStore:
             self._storage.put_new(name, out)
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it
             self._failure = self._failure or error
+
+
+def _whole_and_large_first(item: _Waiting) -> tuple[bool, int]:
+    return divisible(item.block), -SegmentWriter.cost_bytes(item.block)

@@ -66,7 +66,7 @@ def run_backup_with_checkpoints(client: Repository, source: Path) -> None:
         (source / name).mkdir(exist_ok=True)
         (source / name / "large").write_bytes(random.Random(name).randbytes(2_000_000))
     before = client.newest().number
-    back_up(client, source, checkpoint_bytes=0)
+    back_up(client, source, checkpoint_s=0)
     assert client.newest().number > before + 2
 
 

@@ -1,0 +1,146 @@
+"""The tail of a session: its last segments, open while blocks in them are already referred to.
+
+Before the first block gets its place the tail is planned: how much is still to come decides the
+volume of the session, and the volume decides how many segments of which size there are.  Blocks that
+come later have room kept for them, so a plan is only wrong when an estimate was.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from bitbacker.format import names
+from bitbacker.format.block import BlockRef, PackedBlock
+from bitbacker.format.segment import SegmentWriter
+from bitbacker.repo.volume import Padding, Volume, volume_of
+
+_PIECE_BYTES = 32 * 1024
+"""What stays empty at the end of a segment when blocks are divided to fill it, on average."""
+
+_SMALL_MAX = names.LARGE_SEGMENT_SIZE_BYTES // names.SMALL_SEGMENT_SIZE_BYTES - 1
+_STEPS_MAX = 64
+
+
+class TailSegment:
+    """One open segment; `kept_bytes` of its room are for blocks that come later."""
+
+    def __init__(self, size_bytes: int, overhead_bytes: int) -> None:
+        self.identity = secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES)
+        self.size_bytes = size_bytes
+        self.writer = SegmentWriter(size_bytes - overhead_bytes)
+        self.kept_bytes = 0
+
+    @property
+    def free_bytes(self) -> int:
+        """Room that nothing is kept in for."""
+        return self.writer.room_bytes - self.kept_bytes
+
+    def add(self, block: PackedBlock) -> BlockRef:
+        return BlockRef(self.identity, self.writer.add(block), block.raw_bytes)
+
+
+class Tail:
+    """Plans, opens and fills the last segments of one session."""
+
+    def __init__(self, padding: Padding, overhead_bytes: int) -> None:
+        self._padding = padding
+        self._overhead_bytes = overhead_bytes
+        self._streamed = 0
+        self.segments: list[TailSegment] = []
+
+    def open(self, streamed: int, divisible_bytes: int, whole: Sequence[int], later: Sequence[int]) -> None:
+        """Open the segments of the volume that is left after `streamed` large ones.
+
+        Costs in bytes: `divisible_bytes` of blocks that can be divided, `whole` blocks that cannot,
+        and `later` ones, for which room is kept.
+        """
+        self._streamed = streamed
+        needed = (
+            streamed * names.LARGE_SEGMENT_SIZE_BYTES + self._overhead_bytes + SegmentWriter.fixed_bytes()
+        )
+        bucket = self._padding.bucket(needed + divisible_bytes + sum(whole) + sum(later))
+        while not self._try(volume_of(bucket), divisible_bytes, whole, later):
+            bucket = self._padding.bucket(bucket + 1)
+
+    def _try(self, volume: Volume, divisible_bytes: int, whole: Sequence[int], later: Sequence[int]) -> bool:
+        self.segments = []
+        self._grow_to(volume)
+        kept = [self._keep(cost) for cost in sorted(later, reverse=True)]
+        placed = [(self._keep(cost), cost) for cost in sorted(whole, reverse=True)]
+        free = sum(segment.free_bytes for segment in self.segments)
+        for segment, cost in placed:
+            if segment is not None:
+                segment.kept_bytes -= cost
+        slack = _PIECE_BYTES * (len(self.segments) - 1) if divisible_bytes else 0
+        fits = None not in kept and all(segment is not None for segment, _ in placed)
+        return fits and free >= divisible_bytes + slack
+
+    def _keep(self, cost: int) -> TailSegment | None:
+        fitting = [segment for segment in self.segments if segment.free_bytes >= cost]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda segment: segment.free_bytes)
+        best.kept_bytes += cost
+        return best
+
+    def has_room(self, cost: int) -> bool:
+        """Whether a block of this cost fits without the room that is kept."""
+        return any(segment.free_bytes >= cost for segment in self.segments)
+
+    def add(self, block: PackedBlock) -> BlockRef:
+        """Place a block of those that the tail was opened for; the caller made sure that it fits."""
+        cost = SegmentWriter.cost_bytes(block)
+        fitting = [segment for segment in self.segments if segment.free_bytes >= cost]
+        return min(fitting, key=lambda segment: segment.free_bytes).add(block)
+
+    def add_later(self, block: PackedBlock) -> BlockRef:
+        """Place a block for which room was kept; if there is none after all, a segment is opened."""
+        cost = SegmentWriter.cost_bytes(block)
+        fitting = [segment for segment in self.segments if segment.writer.room_bytes >= cost]
+        best = min(
+            fitting,
+            key=lambda segment: (segment.kept_bytes < cost, segment.writer.room_bytes),
+            default=None,
+        )
+        if best is None:
+            best = self.grow(cost)
+        best.kept_bytes = max(0, best.kept_bytes - cost)
+        return best.add(block)
+
+    def grow(self, cost: int) -> TailSegment:
+        """Open one more segment, in which a block of this cost fits."""
+        small = names.SMALL_SEGMENT_SIZE_BYTES
+        fits_small = cost + SegmentWriter.fixed_bytes() + self._overhead_bytes <= small
+        coarse = self._padding.bucket(self._volume.size_bytes + 1) - self._volume.size_bytes > small
+        if fits_small and not coarse and self._volume.small < _SMALL_MAX:
+            return self._opened(small)
+        return self._opened(names.LARGE_SEGMENT_SIZE_BYTES)
+
+    def complete(self) -> None:
+        """Open what the volume of all segments still lacks."""
+        have = self._volume
+        bucket = self._padding.bucket(have.size_bytes)
+        for _ in range(_STEPS_MAX):
+            volume = volume_of(bucket)
+            if volume.large >= have.large and volume.small >= have.small:
+                self._grow_to(volume)
+                return
+            bucket = self._padding.bucket(bucket + 1)
+
+    @property
+    def _volume(self) -> Volume:
+        large = sum(segment.size_bytes == names.LARGE_SEGMENT_SIZE_BYTES for segment in self.segments)
+        return Volume(self._streamed + large, len(self.segments) - large)
+
+    def _grow_to(self, volume: Volume) -> None:
+        have = self._volume
+        for _ in range(volume.large - have.large):
+            self._opened(names.LARGE_SEGMENT_SIZE_BYTES)
+        for _ in range(volume.small - have.small):
+            self._opened(names.SMALL_SEGMENT_SIZE_BYTES)
+
+    def _opened(self, size_bytes: int) -> TailSegment:
+        segment = TailSegment(size_bytes, self._overhead_bytes)
+        self.segments.append(segment)
+        return segment
