@@ -231,16 +231,65 @@ class FormatError(DamageError):
 
 
 class SealBroken(DamageError):
-    """Authenticated decryption failed: altered, truncated or renamed bytes."""
+    """Authenticated decryption failed: altered or renamed bytes, or those of another repository."""
 
     code = "seal-broken"
+    default_hint = (
+        "altered bytes, bytes under another name and objects of another repository look the same; "
+        "bitbacker check --read-data names everything that is affected"
+    )
+
+
+class SizeWrong(SealBroken):
+    """An object has another size, or is listed with another, than every object of its kind."""
+
+    code = "object-size"
+    default_hint = "something was cut short or made longer; bitbacker check names everything that is affected"
 
 
 class RollbackDetected(DamageError):
-    """The storage shows an older or another history than this client has seen."""
+    """The storage shows an older state than this client has seen."""
 
     code = "rollback"
     default_hint = "find out who restored or replaced the storage before you trust it"
+
+
+class ForkDetected(DamageError):
+    """The storage shows another history than this client has seen."""
+
+    code = "fork"
+    default_hint = (
+        "clients were shown different histories: compare bitbacker witness on all machines, "
+        "and find out what happened to the storage before you trust it"
+    )
+
+
+class HistoryUnknown(DamageError):
+    """The repository should know whether it goes on from a state that was seen before, and does not."""
+
+    code = "history-unknown"
+    default_hint = "compare bitbacker witness on all machines before you trust the storage"
+
+
+class KeySlotsReplaced(DamageError):
+    """The key slots are not those that this machine has used, or not those that belong together."""
+
+    code = "keyslots-replaced"
+    default_hint = "find out who replaced the key slots before you type a password again"
+
+
+class KeySlotsRolledBack(DamageError):
+    """The storage shows older key slots than this machine has seen."""
+
+    code = "keyslots-rollback"
+    default_hint = "a password that was removed may open them: find out who brought them back"
+
+
+class RepositoryReplaced(DamageError):
+    """Another repository lies where this machine has used one."""
+
+    code = "repository-replaced"
+    default_hint = "find out who replaced the repository before you store anything in it"
 
 
 class SnapshotUnknown(RepositoryError):

@@ -5,6 +5,7 @@ A later table overrules an earlier one; a record without a value says that there
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -99,28 +100,18 @@ def decode_segment(record: CatalogRecord) -> SegmentRecord:
     return SegmentRecord(identity, SegmentState(state), size, born)
 
 
-@dataclass(frozen=True, slots=True)
-class HeadRecord:
-    """The first 16 bytes of the hash of head `number`; they never change."""
-
-    number: int
-    prefix: bytes
-
-    @property
-    def key(self) -> bytes:
-        return HEAD_KEY + self.number.to_bytes(HEAD_IDENTITY_SIZE_BYTES, "big")
+def hash_record(number: int, prefix: bytes) -> CatalogRecord:
+    """The record of a head: the first 16 bytes of its hash.  It never changes."""
+    return CatalogRecord(HEAD_KEY + number.to_bytes(HEAD_IDENTITY_SIZE_BYTES, "big"), prefix)
 
 
-def encode_head_record(record: HeadRecord) -> CatalogRecord:
-    return CatalogRecord(record.key, record.prefix)
-
-
-def decode_head_record(record: CatalogRecord) -> HeadRecord:
-    """Raises `FormatError`."""
-    identity = record.key[1:]
-    if len(identity) != HEAD_IDENTITY_SIZE_BYTES or len(record.value or b"") != ANCESTOR_SIZE_BYTES:
-        raise FormatError("a record of a head that no writer makes")
-    return HeadRecord(int.from_bytes(identity, "big"), record.value or b"")
+def head_hashes(records: Mapping[bytes, bytes]) -> dict[int, bytes]:
+    """The hashes of heads that a catalog records, by number.  Raises `FormatError`."""
+    found = {key: prefix for key, prefix in records.items() if key.startswith(HEAD_KEY)}
+    for key, prefix in found.items():
+        if len(key) != 1 + HEAD_IDENTITY_SIZE_BYTES or len(prefix) != ANCESTOR_SIZE_BYTES:
+            raise FormatError("a record of a head that no writer makes")
+    return {int.from_bytes(key[1:], "big"): prefix for key, prefix in found.items()}
 
 
 def hashes_before(head: Head) -> dict[int, bytes]:
@@ -132,7 +123,7 @@ def hashes_before(head: Head) -> dict[int, bytes]:
 def head_records(head: Head, head_hash: bytes) -> list[CatalogRecord]:
     """The records of a head and of those that it names: up to 17, ascending by key."""
     known = {**hashes_before(head), head.number: head_hash[:ANCESTOR_SIZE_BYTES]}
-    return [encode_head_record(HeadRecord(number, known[number])) for number in sorted(known)]
+    return [hash_record(number, known[number]) for number in sorted(known)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,11 @@ class Catalog:
         return {record.identity: record for record in found}
 
     @property
+    def head_hashes(self) -> dict[int, bytes]:
+        """The first 16 bytes of the hashes of older heads, by number.  Raises `FormatError`."""
+        return catalog_format.head_hashes(self.records)
+
+    @property
     def live(self) -> frozenset[bytes]:
         """Identities of the live segments."""
         return frozenset(i for i, record in self.segments.items() if record.state is SegmentState.LIVE)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from bitbacker.errors import ObjectExists, RaceLost
-from bitbacker.format.head import Head
+from bitbacker.format.head import ANCESTOR_SIZE_BYTES, ANCESTORS_MAX, Head
 from bitbacker.repo.heads import SeenHead
 from bitbacker.repo.open import Repository
 
@@ -66,6 +66,7 @@ def _create(repository: Repository, newest: SeenHead, change: Change, writer: by
         change.apply(newest.head),
         number=newest.head.number + 1,
         previous_hash=newest.hash,
+        ancestors=_ancestors(newest.head),
         time_ns=time.time_ns(),
         writer=writer,
     )
@@ -73,3 +74,10 @@ def _create(repository: Repository, newest: SeenHead, change: Change, writer: by
         return repository.heads.put(head)
     except ObjectExists:
         return None
+
+
+def _ancestors(previous: Head) -> tuple[bytes, ...]:
+    """What the head after `previous` says of the heads before it."""
+    if previous.number == 1:
+        return ()
+    return (previous.previous_hash[:ANCESTOR_SIZE_BYTES], *previous.ancestors)[:ANCESTORS_MAX]
