@@ -38,6 +38,7 @@ WORDS = (
     Word("prune", "Free the space that no snapshot needs.", "bitbacker.cli.commands.prune:prune"),
     Word("check", "Prove that the repository is whole.", "bitbacker.cli.commands.check:check"),
     Word("stats", "Show how big the repository is.", "bitbacker.cli.commands.stats:stats"),
+    Word("leaks", "Show what the storage has learnt so far.", "bitbacker.cli.commands.leaks:leaks"),
     Word(
         "key",
         "Manage passwords and recovery codes.",

@@ -33,6 +33,7 @@ OUTSIDE: dict[str, frozenset[str]] = {
     "bitbacker/config": frozenset({"keyring", "platformdirs", "tomli"}),
     "bitbacker/repo": frozenset({"numpy"}),
     "bitbacker/engine": frozenset({"blake3", "numpy", "zstandard"}),
+    "bitbacker/app": frozenset({"matplotlib"}),
     "bitbacker/cli": frozenset({"click", "rich", "typer"}),
     "bitbacker/testing": frozenset({"hypothesis", "pytest"}),
     "plugins/aes256gcm": frozenset({"cryptography"}),
