@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from leak_lab.desk import Desk
 from leak_lab.laboratory import Laboratory, variants
-from leak_lab.trees import TIME_NS, plant
+from leak_lab.trees import TIME_NS, plant, set_times
 
 FILES = 200
 
@@ -68,3 +69,55 @@ def test_names_are_hidden(laboratory: Laboratory, kind: str) -> None:
         desk.back_up()
 
     laboratory.compare(f"names of {kind}", variants(named, "short", "long", "unicode"))
+
+
+def decorate(path: Path, rng: random.Random) -> None:
+    """A mode, an owner and attributes that nobody else has, as far as this system allows."""
+    path.chmod(0o600 | rng.randrange(0o200))
+    if os.geteuid() == 0:
+        os.chown(path, rng.randrange(1000, 60_000), rng.randrange(1000, 60_000))
+    try:
+        os.setxattr(path, "user.secret", rng.randbytes(100))
+    except OSError as error:
+        print(f"attributes do not differ here: {error}")
+
+
+@pytest.mark.experiment(3)
+def test_modes_owners_attributes_and_links_are_hidden(laboratory: Laboratory) -> None:
+    def decorated(style: str, desk: Desk, rng: random.Random) -> None:
+        plant(desk.source, some_files(rng, 60))
+        for number in range(60):
+            target = rng.randbytes(100).hex() if style == "rich" else "0000"
+            (desk.source / f"link{number}").symlink_to(target)
+        if style == "rich":
+            for number in range(60):
+                decorate(desk.source / f"{number:04}", rng)
+        set_times(desk.source)
+        desk.back_up()
+
+    title = "modes, owners, attributes and targets of links"
+    laboratory.compare(title, variants(decorated, "plain", "rich"))
+
+
+@pytest.mark.experiment(5)
+def test_the_shape_of_directories_is_hidden(laboratory: Laboratory) -> None:
+    def arranged(style: str, desk: Desk, rng: random.Random) -> None:
+        count = 150
+        folders = {"flat": "", "wide": "{0:04}/", "deep": "d/" * count}
+        files = some_files(rng, count)
+        named = {folders[style].format(number) + name: data for number, (name, data) in enumerate(files.items())}
+        if style == "deep":
+            named |= {"d/" * number + "f": b"" for number in range(count)}
+        plant(desk.source, named)
+        desk.back_up()
+
+    laboratory.compare("depth and shape of directories", variants(arranged, "flat", "wide", "deep"))
+
+
+@pytest.mark.experiment(6)
+def test_the_number_of_files_is_hidden(laboratory: Laboratory) -> None:
+    def numbered(count: int, desk: Desk, rng: random.Random) -> None:
+        plant(desk.source, some_files(rng, count))
+        desk.back_up()
+
+    laboratory.compare("how many files", variants(numbered, 1, 10, 800))
