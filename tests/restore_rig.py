@@ -24,7 +24,7 @@ from bitbacker.format.keyslots import Constants, PluginChoice, SlotContent
 from bitbacker.repo.changes import AddSnapshot
 from bitbacker.repo.commit import commit
 from bitbacker.repo.open import Repository
-from bitbacker.repo.session import EntryWriter, Session
+from bitbacker.repo.session import Coming, EntryWriter, Session
 from bitbacker.repo.settings import LocalPaths
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.write import RawBlock
@@ -134,7 +134,7 @@ def plant(repository: Repository, directories: Sequence[tuple[bytes, Sequence[Pl
                 _store(repository, session, entry, stored)
             writer.add(_directory(repository, path, entries))
         writer.flush()
-        indexes = session.settle_indexes()
+        indexes = session.settle_indexes(Coming(catalog_bytes=1024, root_pages=(writer.pages,)))
         tables = (writer.finish(),)
         snapshot = Snapshot(
             secrets.token_bytes(16), time.time_ns(), "host", "planted", (), (), tables, "test"

@@ -10,15 +10,18 @@ from typing import BinaryIO
 from bitbacker.app.access import Connection
 from bitbacker.app.ls import path_in_snapshot
 from bitbacker.engine.dump import dump
-from bitbacker.engine.observe import Observer
+from bitbacker.engine.observe import Observer, Progress
 from bitbacker.engine.restore import RestoreResult, execute_restore
 from bitbacker.engine.restore_plan import RestoreOptions, RestorePlan, plan_restore
 from bitbacker.errors import DamageError
 from bitbacker.format.catalog import Snapshot
+from bitbacker.repo.oblivious import ObliviousRepository, Tell, read_everything
+from bitbacker.repo.open import Repository
 
-__all__ = ["RestorePlan", "RestoreRequest", "RestoreResult", "dump_file", "plan", "restore"]
+__all__ = ["RestorePlan", "RestoreRequest", "RestoreResult", "dump_file", "plan", "restore", "unseen"]
 
 PASSES_MAX = 4
+MOVED = "a prune moved data meanwhile; the restore goes on from where it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,19 @@ class RestoreRequest:
     target: Path
     paths: Sequence[str] = ()
     resume: bool = False
+
+
+def unseen(connection: Connection, observer: Observer) -> Connection:
+    """The connection, as one whose restores do not show what is restored; reads everything once.
+
+    Progress counts segments.  Raises `StorageError`, `DamageError`, `SpoolFull`.
+    """
+    everything = read_everything(connection.repository, _telling(observer))
+    return replace(connection, repository=everything)
+
+
+def _telling(observer: Observer) -> Tell:
+    return lambda done, every: observer.progress(Progress(files=done, current=f"of {every} segments"))
 
 
 def plan(connection: Connection, snapshot: Snapshot, request: RestoreRequest) -> RestorePlan:
@@ -52,19 +68,61 @@ def restore(
     Raises `TargetError`, `DamageError`, `StorageError`.
     """
     repository = connection.repository
+    if isinstance(repository, ObliviousRepository):
+        return _restore_unseen(repository, connection, snapshot, request, planned, observer)
     for _ in range(PASSES_MAX):
         try:
             return execute_restore(repository, planned, observer)
         except DamageError:
-            head = repository.newest()
-            found = [
-                item for item in repository.catalog(head).snapshots if item.identity == snapshot.identity
-            ]
-            if head.prunes == planned.prunes or not found:
+            found = _again(repository, snapshot)
+            if repository.newest().prunes == planned.prunes or found is None:
                 raise
-        observer.note("a prune moved data meanwhile; the restore goes on from where it is now")
-        planned = plan(connection, found[0], replace(request, resume=True))
+        observer.note(MOVED)
+        planned = plan(connection, found, replace(request, resume=True))
     return execute_restore(repository, planned, observer)
+
+
+def _restore_unseen(  # noqa: PLR0917  # those of `restore`, and the same repository by its own type
+    repository: ObliviousRepository,
+    connection: Connection,
+    snapshot: Snapshot,
+    request: RestoreRequest,
+    planned: RestorePlan,
+    observer: Observer,
+) -> RestoreResult:
+    """The same; whether it goes over everything again does not depend on what was missing."""
+    result, damage = _attempt(repository, planned, observer)
+    for _ in range(PASSES_MAX):
+        if not repository.overtaken():
+            break
+        repository.refresh(_telling(observer))
+        found = _again(repository, snapshot)
+        if found is None:
+            break
+        observer.note(MOVED)
+        planned = plan(connection, found, replace(request, resume=True))
+        later, damage = _attempt(repository, planned, observer)
+        result = result or later
+    if damage is not None:
+        raise damage
+    if result is None:
+        raise AssertionError("a restore that neither ended nor failed")
+    return result
+
+
+def _attempt(
+    repository: Repository, planned: RestorePlan, observer: Observer
+) -> tuple[RestoreResult | None, DamageError | None]:
+    try:
+        return execute_restore(repository, planned, observer), None
+    except DamageError as error:
+        return None, error
+
+
+def _again(repository: Repository, snapshot: Snapshot) -> Snapshot | None:
+    """The same snapshot in the newest head, where it may have moved; None when it is forgotten."""
+    catalog = repository.catalog(repository.newest())
+    return next((item for item in catalog.snapshots if item.identity == snapshot.identity), None)
 
 
 def dump_file(connection: Connection, snapshot: Snapshot, path: str, out: BinaryIO) -> None:

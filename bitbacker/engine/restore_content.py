@@ -45,13 +45,11 @@ class Judgement:
 class Order:
     """Chunk numbers, segment by segment and block by block.
 
-    `blocks` are the positions in `chunks` where a new block begins, and the end; `segments` is how
-    many segments there are.
+    `blocks` are the positions in `chunks` where a new block begins, and the end.
     """
 
     chunks: npt.NDArray[np.int64]
     blocks: npt.NDArray[np.int64]
-    segments: int
 
 
 def locate_chunks(entries: Entries, index: ChunkIndex) -> Chunks:
@@ -113,11 +111,11 @@ def order_chunks(chunks: Chunks, wanted: npt.NDArray[np.bool_]) -> Order:
     """All chunks of `wanted` entries: segments by first use, then by place, so that each is read once."""
     order = np.flatnonzero(wanted[chunks.entry])
     location = chunks.location[order]
-    segments, first_use, which = np.unique(location["segment"], return_index=True, return_inverse=True)
+    _, first_use, which = np.unique(location["segment"], return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first_use))[which]
     sorting = np.lexsort((location["offset"], location["block"], rank))
     order, location = order[sorting], location[sorting]
     segment, block = location["segment"], location["block"]
     new = np.flatnonzero((segment[1:] != segment[:-1]) | (block[1:] != block[:-1])) + 1
     ends = [len(order)] if len(order) else []
-    return Order(order, np.concatenate(([0], new, ends)).astype(np.int64), len(segments))
+    return Order(order, np.concatenate(([0], new, ends)).astype(np.int64))

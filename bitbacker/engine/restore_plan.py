@@ -63,7 +63,6 @@ class RestorePlan:
     others: int
     size_bytes: int
     skipped: int
-    segments: int
     losses: tuple[Loss, ...]
     identities: list[bytes]
     entries: Entries
@@ -75,6 +74,7 @@ class RestorePlan:
     settled: npt.NDArray[np.bool_]
     link_to: dict[int, int]
     prunes: int = 0
+    segments: int = 0
 
 
 def plan_restore(
@@ -99,7 +99,13 @@ def plan_restore(
     give_to_local_owners(entries.rows, snapshot)
     head = repository.newest()
     plan = _plan(entries, repository.index(head), losses, target, resume=options.resume)
-    return replace(plan, prunes=head.prunes)
+    segments = repository.segments.round([*_segments_of(plan)])
+    return replace(plan, prunes=head.prunes, segments=len(segments))
+
+
+def _segments_of(plan: RestorePlan) -> set[bytes]:
+    numbers = np.unique(plan.chunks.location["segment"][plan.order.chunks])
+    return {plan.identities[number] for number in numbers.tolist()}
 
 
 def _collect(directories: Iterable[Directory], selection: Selection, losses: list[Loss]) -> Entries:
@@ -139,7 +145,6 @@ def _plan(
         others=int(others.sum()),
         size_bytes=int(chunks.stored[wanted].sum()),
         skipped=int(complete.sum()),
-        segments=order.segments,
         losses=tuple(losses),
         identities=index.segments,
         entries=entries,

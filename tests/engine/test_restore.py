@@ -344,7 +344,7 @@ def test_a_chunk_that_is_not_what_its_id_says_is_not_written(tmp_path: Path, rep
     told = Told()
     with pytest.raises(DamageError, match="3 entries"):
         restore(repository, plant(repository, [(b"", files)]), tmp_path / "target", told=told)
-    assert [path for path, _ in told.problems] == [b"a", b"d", b"e"]
+    assert {path for path, _ in told.problems} == {b"a", b"d", b"e"}
     assert sorted(os.listdir(tmp_path / "target")) == ["b", "c"]
 
 

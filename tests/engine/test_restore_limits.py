@@ -90,8 +90,8 @@ def temporary_names(target: Path) -> list[str]:
 def test_a_full_disk_ends_the_restore_which_can_be_continued_when_there_is_room(
     tmp_path: Path, repository: Repository, small_disk: Path
 ) -> None:
-    chunks = [bytes([number]) * CHUNK_BYTES for number in range(60)]
-    files = [Planted(b"%02d" % number, chunks=(chunks[number], chunks[-1])) for number in range(60)]
+    chunks = [bytes([number]) * CHUNK_BYTES for number in range(120)]
+    files = [Planted(b"%02d" % number, chunks=(chunks[number], chunks[-1 - number])) for number in range(60)]
     snapshot = plant(repository, [(b"", files)])
     target = small_disk / "target"
     with pytest.raises(TargetError, match=r"target takes no more: it is full"):

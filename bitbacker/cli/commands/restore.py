@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bitbacker.app.access import connected
-from bitbacker.app.restore import RestorePlan, RestoreRequest, RestoreResult, plan
+from bitbacker.app.restore import RestorePlan, RestoreRequest, RestoreResult, plan, unseen
 from bitbacker.app.restore import restore as write_files
 from bitbacker.app.select import Filter, find_snapshot
 from bitbacker.cli.asking import access_of, password_prompt
@@ -34,6 +34,10 @@ def restore(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a restore that was interrupted.")
     ] = False,
+    oblivious: Annotated[
+        bool,
+        typer.Option("--oblivious", help="Read everything, twice, so that what is restored does not show."),
+    ] = False,
     dry_run: DryRun = False,
     host: Hosts = None,
     source: Sources = None,
@@ -44,15 +48,22 @@ def restore(
     Nothing outside the directory is touched. What is damaged in the repository is left out and named,
     everything else is restored, and the exit code is 13.
 
+    The storage sees which segments are read. With --oblivious these are all, whatever is restored.
+
     Examples:
       bitbacker -r file:///srv/backup restore latest --target ~/restored
       bitbacker -r file:///srv/backup restore latest~1 /home/ann/letters -t /tmp/letters
       bitbacker -r file:///srv/backup restore latest --target ~/restored --resume
+      bitbacker -r file:///srv/backup restore latest /home/ann/letters -t /tmp/letters --oblivious
     """
     out = Output(ctx.obj)
     wanted = Filter(tuple(host or ()), tuple(source or ()), tuple(tag or ()))
     request = RestoreRequest(Path(target), tuple(paths or ()), resume=resume)
-    with connected(access_of(ctx.obj), password_prompt()) as connection:
+    with connected(access_of(ctx.obj), password_prompt()) as opened:
+        connection = opened
+        if oblivious:
+            with observing(ctx.obj, "segments") as observer:
+                connection = unseen(opened, observer)
         found = find_snapshot(connection, snapshot, wanted)
         planned = plan(connection, found, request)
         if dry_run:
