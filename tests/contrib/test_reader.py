@@ -196,6 +196,7 @@ def test_fingerprints_are_what_section_6_3_says(lab: Lab) -> None:
     entries = [entry for names in repository.tree(repository.snapshots[-1]).values() for entry in names]
     for entry in entries:
         state = struct.pack("<5I3qQ", *entry[3:12]) + entry.path + b"\0" + entry.target
+        state += b"\0\1" if entry.marks & 1 else b""
         digest = hashlib.blake2b(state, key=repository.key(b"stat"), digest_size=8).digest()
         assert int.from_bytes(digest, "little") == entry.fingerprint, entry.path
     assert len(entries) > 300

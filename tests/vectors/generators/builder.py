@@ -38,6 +38,7 @@ from bitbacker.format.keyslots import (
 )
 from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
 from bitbacker.format.segment import SegmentWriter
+from vectors.generators import sketching
 
 TAG_BYTES = 16
 OVERHEAD_BYTES = 32 + 32 + TAG_BYTES
@@ -311,6 +312,14 @@ class Session:
             self.block(BlockKind.CATALOG, catalog.encode_page(records)), records[0].key, len(records)
         )
         self.catalogs.append(self.table(TableRoot(BlockKind.CATALOG, (ref,))))
+
+
+def tip_of(source: bytes, snapshot: Snapshot, fingerprints: list[int], tips: int = 1) -> SourceTip:
+    """The tip of a snapshot with these fingerprints, in a head with so many tips."""
+    part_cells = sketching.cells_of_each(tips)
+    sketch = sketching.sketch(fingerprints, part_cells)
+    digest = sketching.digest(fingerprints)
+    return SourceTip(source, snapshot.identity, snapshot.tables, digest, part_cells, sketch)
 
 
 def entry_page(directories: list[Directory], drops: Sequence[bytes] = ()) -> EntryPage:

@@ -12,8 +12,8 @@ from blake3 import blake3
 
 from bitbacker.format import names
 from bitbacker.format.catalog import Owner, Snapshot, SnapshotStats
-from bitbacker.format.head import SourceTip
-from vectors.generators import entry
+from bitbacker.format.head import SKETCH_SIZE_BYTES
+from vectors.generators import entry, sketching
 from vectors.generators.builder import (
     OVERHEAD_BYTES,
     PASSWORD,
@@ -25,6 +25,7 @@ from vectors.generators.builder import (
     seal_slot,
     slot_salt,
     stretched,
+    tip_of,
 )
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "format.md"
@@ -88,7 +89,8 @@ class Example:
             users=(Owner(1000, "user"),),
         )
         session.catalog_table([self.snapshot], born=2)
-        tip = SourceTip(keys.source_identity("host", "home"), self.snapshot.identity, self.snapshot.tables)
+        self.numbers = sketching.numbers([entry.fingerprint(keys, b"", self.made)])
+        tip = tip_of(keys.source_identity("host", "home"), self.snapshot, self.numbers)
         self.builder.commit(session, born=2, tip=tip)
 
     def parts(self) -> dict[str, str]:
@@ -102,6 +104,7 @@ class Example:
             "catalog": self._catalog(),
             "segment": self._segment(),
             "sealed": self._sealed(self.session.name),
+            "sketch": self._sketch(),
             "head": self._head(),
             "keyslots": self._keyslots(),
         }
@@ -270,6 +273,28 @@ class Example:
         dump.add(blake3(parts.sealed).digest(), f"BLAKE3 of all {len(parts.sealed)} bytes")
         return dump
 
+    def _sketch(self) -> Dump:
+        dump, (number,) = Dump(), self.numbers
+        part_cells = sketching.cells_of_each(1)
+        dump.u(8, number, "the fingerprint as a number:")
+        dump.u(8, sketching.mix(number), "mix of it:")
+        for part, cell in enumerate(sketching.cells(number, part_cells)):
+            dump.note(f"part {part}: slice {number >> 21 * part & 0x1FFFFF}, cell {cell}")
+        dump.note("digest:")
+        dump.u(8, 1, "count")
+        dump.u(8, number, "sum of the fingerprints")
+        dump.u(8, sketching.mix(number), "sum of their mixes")
+        dump.note("sketch:")
+        sketch, at = sketching.sketch(self.numbers, part_cells), 0
+        for size, start, what in ((8, 0, "sum"), (4, 8 * 3 * part_cells, "check")):
+            for cell in sketching.cells(number, part_cells):
+                place = start + size * cell
+                dump.note(f"... {place - at} bytes: zeros")
+                dump.add(sketch[place : place + size], f"{what} of cell {cell}")
+                at = place + size
+        dump.note(f"... {len(sketch) - at} bytes: zeros up to byte {len(sketch)}")
+        return dump
+
     def _head(self) -> Dump:
         dump, head = Dump(), self.builder.head
         plaintext = self.builder.plaintexts[names.head_name(2)]
@@ -291,11 +316,14 @@ class Example:
         dump.u(4, 1, "tips")
         dump.add(blake3(b"host\0home", key=self.builder.keys.source).digest()[:16], "source")
         dump.add(self.snapshot.identity, "snapshot")
-        dump.add(bytes(24), "digest")
-        dump.u(2, 0, "part cells")
+        dump.add(sketching.digest(self.numbers), "digest")
+        dump.u(2, sketching.HEAD_PART_CELLS, "part cells")
         self._table_list(dump, "tables", 2)
-        dump.note(f"... {len(plaintext) - len(dump.data)} bytes: zeros, the sketch included")
-        assert dump.data.ljust(len(plaintext), b"\0") == plaintext
+        sketch = sketching.sketch(self.numbers, sketching.HEAD_PART_CELLS).ljust(SKETCH_SIZE_BYTES, b"\0")
+        padding = len(plaintext) - len(dump.data) - len(sketch)
+        dump.note(f"... {padding} bytes: zeros")
+        dump.note(f"... {len(sketch)} bytes: the sketch as shown above, and zeros")
+        assert dump.data + bytes(padding) + sketch == plaintext
         assert len(plaintext) == names.HEAD_SIZE_BYTES - OVERHEAD_BYTES
         dump.note("sealed:")
         dump.note(self._sealed(names.head_name(2)).text)

@@ -14,9 +14,10 @@ from bitbacker.format import index, names
 from bitbacker.format.block import BlockKind, BlockRef, Codec, PackedBlock
 from bitbacker.format.catalog import Snapshot
 from bitbacker.format.entries import EntryPage, encode_page
-from bitbacker.format.head import SKETCH_SIZE_BYTES, encode_head
+from bitbacker.format.head import SKETCH_SIZE_BYTES, Head, SourceTip, encode_head
 from bitbacker.format.index import IDS_DTYPE, LOCATION_DTYPE, IndexPage
 from bitbacker.format.root import PageRef, TableRef, TableRoot
+from vectors.generators import sketching
 from vectors.generators.builder import (
     OVERHEAD_BYTES,
     Builder,
@@ -27,6 +28,7 @@ from vectors.generators.builder import (
     entry_page,
     keyslots,
     seal,
+    tip_of,
 )
 from vectors.generators.entry import Made, directory
 from vectors.generators.example import Example
@@ -266,12 +268,14 @@ class SpoiledObjects:
     """Heads, a segment and keyslots that are sealed well and wrong inside."""
 
     def __init__(self) -> None:
-        self._builder = Example().builder
+        self._example = Example()
+        self._builder = self._example.builder
         self._third = names.head_name(3)
         self._head = self._builder.next_head()
 
     def __iter__(self) -> Iterator[Spoiled]:
         yield from self._heads()
+        yield from self._old_heads()
         yield self._segment()
         yield from self._keyslots()
 
@@ -297,6 +301,9 @@ class SpoiledObjects:
         room = HEAD_PLAINTEXT_BYTES - SKETCH_SIZE_BYTES
         plaintexts: dict[Fault, bytes] = {
             Fault("head-sketch", "Padding and sketch are not zeros: readers ignore them.", "success"): noise,
+            Fault(
+                "head-tips", "Three sources share the room for sketches; a fourth has no tip.", "success"
+            ): encode_head(self.shared(), HEAD_PLAINTEXT_BYTES),
             Fault("head-number", "A head has another number than its name (F-9.2).", "damage"): encoded(
                 number=4
             ),
@@ -309,9 +316,6 @@ class SpoiledObjects:
             Fault("head-sum", "The live segments are others than the head says (F-9.6).", "damage"): encoded(
                 segments_sum=self._head.segments_sum ^ 1
             ),
-            Fault("head-ancestors", "A head has 16 ancestors (F-9.10).", "format"): encoded(
-                ancestors=(bytes(16),) * 16
-            ),
             Fault(
                 "head-sketches", "The sketches of a head take more room than it has (F-9.11).", "format"
             ): encoded(tips=(replace(self._head.tips[0], part_cells=1667, sketch=b""),)),
@@ -321,6 +325,29 @@ class SpoiledObjects:
         }
         for fault, plaintext in plaintexts.items():
             yield Spoiled(fault, self._third, self._sealed(self._third, plaintext, fault.name))
+
+    def _old_heads(self) -> Iterator[Spoiled]:
+        number, old = 20, tuple(derived(f"ancestor {at}", 16) for at in range(16))
+        for fault, ancestors in (
+            (Fault("head-old", "A head with as many ancestors as there may be.", "success"), old[:15]),
+            (Fault("head-ancestors", "A head has 16 ancestors (F-9.10).", "format"), old),
+        ):
+            head = replace(self._head, number=number, ancestors=ancestors)
+            name = names.head_name(number)
+            plaintext = encode_head(head, HEAD_PLAINTEXT_BYTES)
+            yield Spoiled(fault, name, self._sealed(name, plaintext, fault.name))
+
+    def shared(self) -> Head:
+        """A head in which the sketches of three sources share the room."""
+        tips = tuple(self._tip(number) for number in range(3))
+        return replace(self._head, tips=tips, tips_complete=False)
+
+    def _tip(self, number: int) -> SourceTip:
+        """One of three: the fingerprints of its snapshot are made up, it has none to be read."""
+        source, found = derived(f"source {number}", 16), derived(f"fingerprints {number}", 8 * 5**number)
+        words = sketching.numbers(found[at : at + 8] for at in range(0, len(found), 8))
+        snapshot = replace(self._example.snapshot, identity=derived(f"snapshot {number}", 16))
+        return tip_of(source, snapshot, words, tips=3)
 
     def _segment(self) -> Spoiled:
         name = next(name for name in self._builder.objects if name.startswith(names.SEGMENTS))

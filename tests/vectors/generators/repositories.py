@@ -18,7 +18,8 @@ from bitbacker.format.catalog import (
     encode_snapshot,
 )
 from bitbacker.format.entries import Directory, encode_page
-from bitbacker.format.root import PageRef, TableRef, TableRoot
+from bitbacker.format.root import RUNG_LIST, RUNG_SKETCH, PageRef, TableRef, TableRoot
+from vectors.generators import sketching
 from vectors.generators.builder import (
     PASSWORD,
     RECOVERY_ENTROPY,
@@ -27,6 +28,7 @@ from vectors.generators.builder import (
     Session,
     derived,
     entry_page,
+    tip_of,
 )
 from vectors.generators.entry import Made, directory, fingerprint
 from vectors.vector import quoted
@@ -164,7 +166,7 @@ def everything_tree() -> Tree:
 
 
 def everything() -> Told:
-    """One snapshot with everything; a directory cut into three parts; a page of row form 0."""
+    """One snapshot with everything; a directory in three parts; a page of row form 0; rungs."""
     plan = KeyslotsPlan(
         derived("root key everything", 32),
         cipher="chacha20-poly1305",
@@ -186,11 +188,18 @@ def everything() -> Told:
     places.append(session.block(BlockKind.ENTRIES, encode_page(entry_page(below))))
     counts = [len(cut[0]) + len(cut[1]), len(cut[2]), sum(part.entries for part in below)]
     refs = [PageRef(at, key, n) for at, key, n in zip(places, (b"", b"", b"a"), counts, strict=True)]
-    table = session.table(TableRoot(BlockKind.ENTRIES, tuple(refs)))
+    found = sketching.numbers(
+        fingerprint(builder.keys, path.rpartition(b"/")[0], made) for path, made in tree.items()
+    )
+    sketch = sketching.sketch(found, sketching.RUNG_PART_CELLS)
+    rungs = session.rungs(RUNG_SKETCH, sketch, pieces=3)
+    rungs += session.rungs(RUNG_LIST, sketching.fingerprint_list(found), pieces=2)
+    table = session.table(TableRoot(BlockKind.ENTRIES, tuple(refs), rungs=tuple(rungs)))
     session.index_table()
     snapshot = snapshot_of(builder, "everything", (table,), 1)
     session.catalog_table([snapshot], born=2)
-    builder.commit(session, born=2)
+    tip = tip_of(builder.keys.source_identity(snapshot.host, snapshot.source), snapshot, found)
+    builder.commit(session, born=2, tip=tip)
     return Told(builder, {"everything": snapshot}, {"everything": tree})
 
 
@@ -218,6 +227,8 @@ class Deltas:
                     entry(b"d", mode=DIRECTORY),
                     entry(b"d/stays", content=b"stays\n"),
                     entry(b"d/goes", content=b"goes\n"),
+                    entry(b"in-disguise", content=b"before\n"),
+                    entry(b"torn", content=b"read in the mid", size_bytes=20, mark=1),
                     entry(b"gone", mode=DIRECTORY),
                     entry(b"gone/file", content=b"gone\n"),
                     entry(b"gone/sub", mode=DIRECTORY),
@@ -255,6 +266,8 @@ class Deltas:
         table_3, tree_3 = self._fourth(session, tree_2)
         self._keep("4", (self._first, table_1, table_2, table_3), tree_3)
         self._keep("partial", (self._first, table_1), tree_1)
+        table_4, tree_4 = self._sloppy(session, base)
+        self._keep("sloppy", (self._first, table_4), tree_4)
         self.snapshots["partial"] = replace(
             self.snapshots["partial"], partial=True, parent=self.snapshots["1"].identity
         )
@@ -264,19 +277,26 @@ class Deltas:
         self.builder.commit(session, born=3)
 
     def _second(self, session: Session, base: Tree) -> tuple[TableRef, Tree]:
-        """Changed, new, gone; the drops are on two pages, the second of which has no directory."""
+        """Changed, new, gone; the drops are on two pages, the second of which has no directory.
+
+        `in-disguise` has other content and the same fingerprint, which the table drops all the same.
+        `torn` had changed while it was read, so that its fingerprint is another although its row is not.
+        """
         fresh = stored(
             session,
             dict(
                 [
                     entry(b"changes", content=b"version 2\n", mtime_ns=1_700_000_100_000_000_000),
                     entry(b"d/new", content=b"new\n"),
+                    entry(b"in-disguise", content=b"after!\n"),
+                    entry(b"torn", content=b"read in the middle!\n"),
                 ]
             ),
         )
+        replaced = [b"changes", b"in-disguise", b"torn"]
         table = session.entry_table(
             [
-                entry_page(listed(self.builder, fresh, [b"", b"d"]), self._drop(base, b"again")),
+                entry_page(listed(self.builder, fresh, [b"", b"d"]), self._drop(base, b"again", *replaced)),
                 entry_page([], self._drop(base, b"d/goes")),
             ]
         )
@@ -306,9 +326,14 @@ class Deltas:
                 ]
             ),
         )
-        drops = self._drop(tree, b"to-file/inside")
+        drops = self._drop(tree, b"to-directory", b"to-file", b"to-file/inside")
         table = session.entry_table([entry_page(listed(self.builder, fresh, [b"", b"to-directory"]), drops)])
         return table, {path: made for path, made in tree.items() if path != b"to-file/inside"} | fresh
+
+    def _sloppy(self, session: Session, base: Tree) -> tuple[TableRef, Tree]:
+        """A writer must drop what it replaces, and a reader does not rely on it."""
+        fresh = stored(session, dict([entry(b"changes", content=b"undropped\n", mtime_ns=5)]))
+        return session.entry_table([entry_page(listed(self.builder, fresh, [b""]))]), base | fresh
 
     def _moved(self, session: Session, base: Tree) -> None:
         """Snapshot 1 gets another table of the same entries, as a prune would give it."""

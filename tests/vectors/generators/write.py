@@ -39,10 +39,11 @@ def successes(told: dict[str, Told], example: Example) -> Lines:
         yield name, head(comment, "everything", "success", password) + tree
     comments = {
         "1": "The oldest snapshot, whose record a later catalog table replaces (F-8.2).",
-        "2": "Entries that changed, are new, and are dropped on two pages.",
-        "3": "Dropped: what overruled an entry (F-6.26), a whole directory; back: what was dropped.",
+        "2": "Entries that were replaced and dropped (F-6.35), are new, and are gone, on two pages.",
+        "3": "Dropped: what overruled an entry, a whole directory; back: what was dropped.",
         "4": "A file that became a directory, and a directory that became a file.",
         "partial": "A checkpoint can be read like any snapshot.",
+        "sloppy": "An entry is replaced and, against F-6.35, not dropped (F-6.24).",
     }
     for label, comment in comments.items():
         chosen = [f"snapshot: {told['deltas'].snapshots[label].id}"]
