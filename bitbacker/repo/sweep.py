@@ -2,21 +2,28 @@
 
 The commit writes catalog and index anew, so that nothing in the newest head points into a condemned
 segment.  A prune whose head was overtaken starts again, because what it condemned may be in use.
+
+A strict prune reads every segment, oldest first, and stores what is needed only after that: what the
+storage sees depends on how much remains, and not on what is gone.
 """
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from bitbacker.errors import RaceLost
+from bitbacker.errors import DamageError, RaceLost
 from bitbacker.format import names
 from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
 from bitbacker.format.catalog import (
+    SEGMENT_KEY,
+    SNAPSHOT_KEY,
     CatalogRecord,
     SegmentRecord,
     SegmentState,
@@ -27,6 +34,7 @@ from bitbacker.format.head import Head
 from bitbacker.format.root import PageRef, TableRef, TableRoot
 from bitbacker.repo.catalog import segments_sum
 from bitbacker.repo.commit import Superseded, commit
+from bitbacker.repo.held_back import HeldBackStorage, check_room
 from bitbacker.repo.index import IndexTable, find, halves
 from bitbacker.repo.open import Repository
 from bitbacker.repo.session import Coming, Session, Written, size_of
@@ -36,6 +44,7 @@ from bitbacker.repo.write import Placed, RawBlock
 PASSES_MAX = 5
 HEADS_KEPT = 16
 _JOINED_BYTES = 1024 * 1024
+_random = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,46 +116,84 @@ class _Execution:
         plan, repository = self._plan, self._repository
         if plan.nothing_to_do:
             return PruneResult(0, 0, 0)
+        written = self._write_held_back() if plan.strict else self._write(repository)
+        commit(repository, plan.head, _Sweep(repository, plan, written, self._moved))
+        self._delete()
+        stored = sum(record.size_bytes for record in written.segments) + names.HEAD_SIZE_BYTES
+        return PruneResult(len(plan.victims), plan.freed_bytes, stored)
+
+    def _write_held_back(self) -> Written:
+        """Store nothing before everything has been read."""
+        folder = self._repository.spool_folder
+        check_room(folder, self._plan.repacked_bytes)
+        waiting = HeldBackStorage(self._repository.storage, folder)
+        repository = copy.copy(self._repository)
+        repository.storage = waiting
+        written = self._write(repository)
+        waiting.send()
+        return written
+
+    def _write(self, repository: Repository) -> Written:
+        plan = self._plan
         with Session(repository) as session:
             for block in _joined(self._needed_blocks()):
                 session.submit_data(block)
             copies = [
-                _TableCopy(session, repository, table, plan.repacked)
+                _TableCopy(session, plan.reader, table, plan.repacked)
                 for table in plan.tables
                 if table.touches(plan.repacked)
             ]
             session.settle(
                 Coming(
                     size_of(self._records()),
-                    tuple(len(copy.table.root.pages) + len(copy.table.root.rungs) for copy in copies),
+                    tuple(len(each.table.root.pages) + len(each.table.root.rungs) for each in copies),
                     len(plan.needed),
                     len(plan.index.segments),
                 )
             )
-            self._moved = {copy.table.ref: copy.finish() for copy in copies}
+            self._moved = {each.table.ref: each.finish() for each in copies}
             indexes = self._indexes(session)
-            written = session.finish(self._records(), plan.head.number + 1, indexes)
-        commit(repository, plan.head, _Sweep(repository, plan, written, self._moved))
-        self._delete()
-        stored = sum(record.size_bytes for record in written.segments) + names.HEAD_SIZE_BYTES
-        return PruneResult(len(plan.victims), plan.freed_bytes, stored)
+            return session.finish(self._records(), plan.head.number + 1, indexes)
 
     def _delete(self) -> None:
         victims = [names.segment_name(identity) for identity in self._plan.victims]
-        random.SystemRandom().shuffle(victims)
+        _random.shuffle(victims)
         self._repository.storage.delete(victims)
         self._repository.heads.trim(HEADS_KEPT)
 
     def _needed_blocks(self) -> Iterator[RawBlock]:
         """What is needed of the segments that are repacked, block by block."""
         plan = self._plan
+        rows = self._needed_rows()
+        with closing(plan.reader.segments.opened(self._order(rows))) as segments:
+            for identity, segment in segments:
+                chosen = rows.get(identity)
+                if chosen is None:
+                    continue
+                if isinstance(segment, DamageError):
+                    raise segment
+                for block, members in _runs(chosen, plan.locations["block"][chosen]):
+                    yield _picked(segment.block(block), plan.needed[members], plan.locations[members])
+
+    def _needed_rows(self) -> dict[bytes, npt.NDArray[np.int64]]:
+        """The chunks that are needed of each segment that is repacked, by place."""
+        plan = self._plan
         positions = [i for i, identity in enumerate(plan.index.segments) if identity in plan.repacked]
         rows = np.flatnonzero(np.isin(plan.locations["segment"], np.array(positions, dtype=np.uint32)))
         rows = rows[np.argsort(plan.locations[rows], order=("segment", "block", "offset"), kind="stable")]
+        found: dict[bytes, list[npt.NDArray[np.int64]]] = {}
         for position, chosen in _runs(rows, plan.locations["segment"][rows]):
-            segment = self._repository.segments.fetch(plan.index.segments[position])
-            for block, members in _runs(chosen, plan.locations["block"][chosen]):
-                yield _picked(segment.block(block), plan.needed[members], plan.locations[members])
+            found.setdefault(plan.index.segments[position], []).append(chosen)
+        return {identity: np.concatenate(parts) for identity, parts in found.items()}
+
+    def _order(self, needed: Iterable[bytes]) -> list[bytes]:
+        """Which segments to read, in which order: `strict` goes by their age, and leaves none out."""
+        segments = self._plan.catalog.segments
+        if self._plan.strict:
+            return sorted(self._plan.repacked, key=lambda identity: (segments[identity].born, identity))
+        order = list(needed)
+        _random.shuffle(order)
+        return order
 
     def _indexes(self, session: Session) -> tuple[TableRef, ...]:
         """An index of everything that is needed, with the new places of what was copied."""
@@ -168,13 +215,18 @@ class _Execution:
         return session.write_indexes(IndexTable(high, low, locations, named))
 
     def _records(self) -> list[CatalogRecord]:
-        """Snapshots as they stay, segments that stay live, and the victims, condemned."""
+        """Snapshots as they stay, what is no segment, segments that stay live, and the victims, condemned."""
         plan = self._plan
         records = [
             encode_snapshot(
                 replace(snapshot, tables=tuple(self._moved.get(table, table) for table in snapshot.tables))
             )
             for snapshot in plan.catalog.snapshots
+        ]
+        records += [
+            CatalogRecord(key, value)
+            for key, value in plan.catalog.records.items()
+            if not key.startswith((SNAPSHOT_KEY, SEGMENT_KEY))
         ]
         records += [encode_segment(plan.catalog.segments[identity]) for identity in plan.kept]
         records += [
@@ -192,25 +244,29 @@ class _TableCopy:
     ) -> None:
         self.table = table
         self._session = session
-        self._places: dict[int, BlockRef] = {}
-        for number, page in enumerate(table.root.pages):
-            if page.block.segment in sparse:
-                raw = repository.segments.block(page.block, BlockKind.ENTRIES)
-                session.store.submit(RawBlock(BlockKind.ENTRIES, bytes(raw)), self._placer(number))
+        self._places: dict[BlockRef, BlockRef] = {}
+        parts = ((BlockKind.ENTRIES, table.root.pages), (BlockKind.FINGERPRINTS, table.root.rungs))
+        for kind, pages in parts:
+            for page in pages:
+                if page.block.segment in sparse:
+                    raw = repository.segments.block(page.block, kind)
+                    session.store.submit(RawBlock(kind, bytes(raw)), self._placer(page.block))
 
-    def _placer(self, number: int) -> Placed:
+    def _placer(self, old: BlockRef) -> Placed:
         def placed(ref: BlockRef, _: PackedBlock) -> None:
-            self._places[number] = ref
+            self._places[old] = ref
 
         return placed
 
     def finish(self) -> TableRef:
         """Write the new root, after the session is settled."""
-        pages = tuple(
-            PageRef(self._places.get(number, page.block), page.first_key, page.records)
-            for number, page in enumerate(self.table.root.pages)
+        root = self.table.root
+        return self._session.root(
+            TableRoot(BlockKind.ENTRIES, self._placed(root.pages), rungs=self._placed(root.rungs))
         )
-        return self._session.root(TableRoot(BlockKind.ENTRIES, pages))
+
+    def _placed(self, pages: tuple[PageRef, ...]) -> tuple[PageRef, ...]:
+        return tuple(replace(page, block=self._places.get(page.block, page.block)) for page in pages)
 
 
 def _runs(

@@ -15,6 +15,7 @@ from bitbacker.format.root import TableRef, TableRoot
 from bitbacker.repo.catalog import Catalog
 from bitbacker.repo.index import UNKNOWN, ChunkIndex, Ids
 from bitbacker.repo.marks import needed_chunks, tables_of
+from bitbacker.repo.oblivious import Tell, read_everything
 from bitbacker.repo.open import Repository
 
 SMALL_SEGMENTS_MAX = 16
@@ -22,9 +23,14 @@ SMALL_SEGMENTS_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """`live_part_min`: a segment of which less is needed is repacked; 0 repacks nothing."""
+    """`live_part_min`: a segment of which less is needed is repacked; 0 repacks nothing.
+
+    With `strict` every segment is read and what is needed is stored again, so that the storage learns
+    how much that is, and nothing of where it was.
+    """
 
     live_part_min: float = 0.7
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +40,15 @@ class LiveTable:
     ref: TableRef
     root: TableRoot
 
+    @property
+    def segments(self) -> frozenset[bytes]:
+        """The segments in which its blocks lie."""
+        pages = (page.block.segment for page in (*self.root.pages, *self.root.rungs))
+        return frozenset((self.ref.root.segment, *pages))
+
     def touches(self, segments: frozenset[bytes]) -> bool:
         """Whether one of its blocks lies in these segments."""
-        return self.ref.root.segment in segments or any(p.block.segment in segments for p in self.root.pages)
+        return not self.segments.isdisjoint(segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +57,11 @@ class PrunePlan:
 
     `dead` hold nothing that is needed; `repacked` hold little, which is copied first; `orphans` are
     in the storage but in no head.  `needed` and `locations` say which chunks stay and where they lie.
+    `reader` is the repository as it is to be read; `strict` is that of the options.
     """
 
+    reader: Repository
+    strict: bool
     head: Head
     catalog: Catalog
     index: ChunkIndex
@@ -70,12 +85,14 @@ class PrunePlan:
         return not self.victims
 
 
-def plan_prune(repository: Repository, options: PruneOptions) -> PrunePlan:
-    """Look at everything and change nothing.
+def plan_prune(repository: Repository, options: PruneOptions, tell: Tell | None = None) -> PrunePlan:
+    """Look at everything and change nothing; `tell` hears of segments that are read for `strict`.
 
     Raises `DamageError` when a snapshot or table cannot be read: what is not understood is not
     deleted.
     """
+    if options.strict:
+        repository = read_everything(repository, tell)
     head = repository.newest()
     catalog, index = repository.catalog(head), repository.index(head)
     stored = {
@@ -112,34 +129,52 @@ def _sorted_out(
 ) -> PrunePlan:
     catalog = found.catalog
     parts = _live_parts(found.index, found.locations)
-    with_tables = {page.block.segment for table in found.tables for page in table.root.pages}
-    with_tables |= {table.ref.root.segment for table in found.tables}
-    useful = {identity for identity, part in parts.items() if part > 0} | with_tables
-    listing = _segments_of_lists(repository, found.head)
-    dead = catalog.live - useful - listing
-    sparse = {i for i, part in parts.items() if part < options.live_part_min and i in useful}
-    small = {i for i in useful if stored.get(i) == names.SMALL_SEGMENT_SIZE_BYTES}
-    if options.live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
-        sparse |= small
-    repacked = frozenset(sparse & catalog.live)
     orphans = frozenset(stored) - catalog.live
-    if dead or repacked or orphans:
-        # Catalog and index will be written anew, which leaves nothing in segments that hold only them.
-        dead |= (catalog.live & listing) - useful
+    if options.strict:
+        dead, repacked = frozenset[bytes](), catalog.live
+    else:
+        dead, repacked = _dead_and_sparse(repository, found, stored, parts, options, orphans)
     return PrunePlan(
+        repository,
+        options.strict,
         found.head,
         catalog,
         found.index,
         found.needed,
         found.locations,
         found.tables,
-        frozenset(dead),
+        dead,
         repacked,
         orphans,
         catalog.live - dead - repacked,
         freed_bytes=sum(stored[i] for i in dead | orphans | repacked),
         repacked_bytes=sum(int(stored[i] * parts.get(i, 0)) for i in repacked),
     )
+
+
+def _dead_and_sparse(  # noqa: PLR0917  # what is known of segments, each by a name of its own
+    repository: Repository,
+    found: _Kept,
+    stored: dict[bytes, int],
+    parts: dict[bytes, float],
+    options: PruneOptions,
+    orphans: frozenset[bytes],
+) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """The live segments that nobody needs, and those of which little is needed."""
+    live = found.catalog.live
+    with_tables = frozenset[bytes]().union(*(table.segments for table in found.tables))
+    useful = {identity for identity, part in parts.items() if part > 0} | with_tables
+    listing = _segments_of_lists(repository, found.head)
+    dead = live - useful - listing
+    sparse = {i for i, part in parts.items() if part < options.live_part_min and i in useful}
+    small = {i for i in useful if stored.get(i) == names.SMALL_SEGMENT_SIZE_BYTES}
+    if options.live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
+        sparse |= small
+    repacked = frozenset(sparse & live)
+    if dead or repacked or orphans:
+        # Catalog and index will be written anew, which leaves nothing in segments that hold only them.
+        dead |= (live & listing) - useful
+    return dead, repacked
 
 
 def _segments_of_lists(repository: Repository, head: Head) -> frozenset[bytes]:

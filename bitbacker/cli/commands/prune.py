@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from bitbacker.app.access import Connection, connected
@@ -10,26 +12,41 @@ from bitbacker.app.prune import prune as free
 from bitbacker.cli.asking import access_of, confirm, password_prompt
 from bitbacker.cli.options import DryRun, Yes
 from bitbacker.cli.output import Output, size
+from bitbacker.cli.progress import observing
+
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Read and store everything again, so that what goes does not show.")
+]
 
 
-def prune(ctx: typer.Context, dry_run: DryRun = False, yes: Yes = False) -> None:
+def prune(ctx: typer.Context, strict: Strict = False, dry_run: DryRun = False, yes: Yes = False) -> None:
     """Free the space that no snapshot needs.
 
     Segments that hold little of what is needed are copied first. Other clients may back up meanwhile.
     What goes is shown first.
 
+    The storage sees which segments are copied and removed, and so about when what was forgotten had
+    been stored. With --strict it sees how much remains, and nothing else: everything is read twice, and
+    all that is needed is stored again.
+
     Examples:
       bitbacker -r file:///srv/backup prune --dry-run
       bitbacker -r file:///srv/backup prune --yes
+      bitbacker -r file:///srv/backup prune --strict --yes
     """
     out = Output(ctx.obj)
     with connected(access_of(ctx.obj), password_prompt()) as connection:
-        prune_now(out, connection, dry_run=dry_run, yes=yes)
+        with observing(ctx.obj, "segments") as observer:
+            planned = plan(connection, observer, strict=strict)
+        _carry_out(out, connection, planned, dry_run=dry_run, yes=yes)
 
 
 def prune_now(out: Output, connection: Connection, *, dry_run: bool, yes: bool) -> None:
     """Plan, show, ask, do."""
-    planned = plan(connection)
+    _carry_out(out, connection, plan(connection), dry_run=dry_run, yes=yes)
+
+
+def _carry_out(out: Output, connection: Connection, planned: PrunePlan, *, dry_run: bool, yes: bool) -> None:
     _show(out, planned)
     if dry_run:
         return
@@ -51,6 +68,13 @@ def prune_now(out: Output, connection: Connection, *, dry_run: bool, yes: bool) 
 def _show(out: Output, planned: PrunePlan) -> None:
     if planned.nothing_to_do:
         out.text("nothing to prune")
+    elif planned.strict:
+        out.text(f"Strict:    reads the whole repository, {len(planned.repacked)} segments, once more")
+        out.text(
+            f"Stored:    about {size(planned.repacked_bytes)} again, which wait on this machine meanwhile"
+        )
+        out.text(f"Left over: {len(planned.orphans)} segments that belong to no snapshot")
+        out.text(f"Removes:   {size(planned.freed_bytes)}, which is everything that is there now")
     else:
         out.text(f"Unused:    {len(planned.dead)} segments")
         out.text(f"Repacked:  {len(planned.repacked)} segments, {size(planned.repacked_bytes)} stored again")
@@ -58,6 +82,7 @@ def _show(out: Output, planned: PrunePlan) -> None:
         out.text(f"Frees:     {size(planned.freed_bytes)}; {len(planned.kept)} segments stay")
     out.record(
         "plan",
+        strict=planned.strict,
         dead_segments=len(planned.dead),
         repacked_segments=len(planned.repacked),
         orphan_segments=len(planned.orphans),
