@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -26,6 +27,9 @@ STORAGE_COLOUR = "#33658a"
 TRUTH_COLOUR = "#bc4b51"
 FILES_COLOUR = "#8a817c"
 KIB = 1024
+HALF_DAY_NS = 12 * 3600 * 10**9
+# Markers of nothing lie on the axis and are not cut off there; no markers at all would upset the layout.
+_WHOLE: dict[str, Any] = {"clip_on": False, "in_layout": False}
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -69,7 +73,9 @@ def figure_of(found: Leaks) -> Figure:
     sizes = [session.volume_bytes for session in found.sessions]
     sizes += [change.added_bytes for change in found.changes]
     _scale_bytes(above, max(sizes, default=0))
-    _scale_time(below)
+    times = [session.time_ns for session in found.sessions if session.time_ns is not None]
+    times += [change.time_ns for change in found.changes]
+    _scale_time(below, times or [time.time_ns()])
     for axes in (above, below):
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
         axes.set_axisbelow(True)
@@ -85,8 +91,9 @@ def _draw_storage(axes: Axes, found: Leaks) -> None:
     ]
     if guessed:
         # Hollow: the storage knows when it was, this machine only about when.
-        axes.plot(*zip(*guessed, strict=True), "o", color="white", markersize=3, gid="guessed")
-    axes.set_title("What the storage saw: the volume of each session", loc="left", fontsize=11)
+        axes.plot(*zip(*guessed, strict=True), "o", color="white", markersize=3, zorder=4, gid="guessed")
+    title = "What the storage saw: the volume of each session"
+    axes.set_title(title + (" (hollow: about when)" if guessed else ""), loc="left", fontsize=11)
     axes.set_ylabel("volume of the session")
 
 
@@ -98,8 +105,8 @@ def _draw_truth(axes: Axes, found: Leaks) -> None:
     files = axes.twinx()
     counts = [change.files_new + change.files_changed for change in found.changes]
     times = [_date(change.time_ns) for change in found.changes]
-    files.plot(times, counts, "D", color=FILES_COLOUR, markersize=4, alpha=0.8, gid="files")
-    files.set_yscale("symlog", linthresh=10)
+    files.plot(times, counts, "D", color=FILES_COLOUR, markersize=4, alpha=0.8, gid="files", **_WHOLE)
+    files.set_yscale("symlog", linthresh=1)
     files.set_ylim(0, max([10, *counts]) * 2)
     files.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     files.set_ylabel("files new or changed", color=FILES_COLOUR)
@@ -110,7 +117,7 @@ def _stems(axes: Axes, points: Sequence[tuple[int, int]], colour: str, gid: str)
     times = [_date(time_ns) for time_ns, _ in points]
     sizes = [size for _, size in points]
     axes.vlines(times, 0, sizes, color=colour, linewidth=1.6, alpha=0.55)
-    axes.plot(times, sizes, "o", color=colour, markersize=5, gid=gid)
+    axes.plot(times, sizes, "o", color=colour, markersize=5, zorder=3, gid=gid, **_WHOLE)
 
 
 def _scale_bytes(axes: Axes, largest: int) -> None:
@@ -129,13 +136,15 @@ def _size_label(size: int) -> str:
     return f"{size // KIB} {_UNITS[unit]}" if size else "0"
 
 
-def _scale_time(axes: Axes) -> None:
+def _scale_time(axes: Axes, times: Sequence[int]) -> None:
     dates = import_module("matplotlib.dates")
     zone = datetime.now(tz=timezone.utc).astimezone().tzinfo
     locator = dates.AutoDateLocator(tz=zone)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))
-    axes.margins(x=0.03)
+    early, late = min(times), max(times)
+    room = (late - early) // 32 or HALF_DAY_NS
+    axes.set_xlim(_date(early - room), _date(late + room))
 
 
 def placed_sessions(sessions: Sequence[SeenSession]) -> list[tuple[int, SeenSession]]:
