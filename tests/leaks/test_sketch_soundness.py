@@ -107,3 +107,16 @@ def test_the_digest_alone_flags_what_such_a_decoder_says(
     ended = outcomes(((part_cells, differences, count),), seed, difference)
     assert 0 == ended["wrong"]
     assert ended["flagged"] > count / 2
+
+
+@pytest.mark.parametrize(("decode", "code"), [(difference, 0), (leaky_difference, 1)])
+def test_the_long_run_says_whether_any_was_wrong(
+    decode: object, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trials.run
+    monkeypatch.setattr(trials, "run", lambda row, count, seed: run(row, count, seed, decode))
+    monkeypatch.setattr(sys, "argv", ["sketch_trials.py", "--trials", "1", "--seed", "5"])
+    assert code == trials.main()
+    shown = capsys.readouterr().out
+    assert shown.startswith("`contrib/bench/sketch_trials.py --trials 1 --seed 5`, seed 5\n")
+    assert (code == 0) == ("flagged, 0 wrong" in shown.splitlines()[-1])
