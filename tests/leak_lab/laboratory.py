@@ -18,6 +18,7 @@ from leak_lab.shape import Shape, difference, shape
 from leak_lab.statistics_of_views import P_MIN, p_of_categories
 
 DISTRIBUTION_RUNS_MIN = 12
+CONTROL_RUNS_MAX = 2
 
 World = Callable[[Desk, random.Random], None]
 """Prepares a source and runs sessions at a desk.
@@ -141,9 +142,10 @@ class Laboratory:
         """
         runs = max(self.runs, DISTRIBUTION_RUNS_MIN) if judge is same_distribution else self.runs
         mine = judge(self.observe(worlds, ours, runs), look)
-        leaky = judge(self.observe(worlds, control, runs), look)
+        control_runs = runs if judge is same_distribution else min(runs, CONTROL_RUNS_MAX)
+        leaky = judge(self.observe(worlds, control, control_runs), look)
         first = next(iter(worlds.values()))
-        quiet = judge(self.observe({"once": first, "twice": first}, control, runs), look)
+        quiet = judge(self.observe({"once": first, "twice": first}, control, control_runs), look)
         assert not quiet.leak, f"the control shows more than the secret: {quiet.text}"
         self.record(title, mine, leaky, runs=runs)
 

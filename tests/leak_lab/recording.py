@@ -47,6 +47,17 @@ class View:
         """How much was uploaded in all."""
         return sum(event.size_bytes for event in self.events if event.operation == "put")
 
+    @property
+    def volumes_bytes(self) -> list[int]:
+        """How much was uploaded in each session; a head or a snapshot is the end of one."""
+        volumes = [0]
+        for event in self.events:
+            if event.operation == "put":
+                volumes[-1] += event.size_bytes
+                if event.name.startswith(("heads/", "snapshots/")):
+                    volumes.append(0)
+        return volumes[:-1]
+
 
 class RecordingTransport:
     """Hands put, get, list and delete on and remembers them; refuses and remembers everything else."""

@@ -49,6 +49,21 @@ def multiset(steps: Shape) -> Shape:
     return tuple(sorted(Step(step.operation, step.kind, 0, step.size_bytes) for step in steps))
 
 
+def without_read_numbers(steps: Shape) -> Shape:
+    """The shape without which segments were read: in an uploaded session chance says where a table lies."""
+    return tuple(
+        Step(step.operation, step.kind, -1, step.size_bytes)
+        if (step.operation, step.kind) == ("get", "segments/")
+        else step
+        for step in steps
+    )
+
+
+def read_numbers(steps: Shape) -> tuple[int, ...]:
+    """Which segments were read, in order."""
+    return tuple(step.number for step in steps if (step.operation, step.kind) == ("get", "segments/"))
+
+
 def difference(one: Shape, other: Shape) -> str:
     """The first place where two shapes part, for people."""
     for number, (left, right) in enumerate(zip(one, other, strict=False)):
