@@ -165,14 +165,15 @@ def _dead_and_sparse(  # noqa: PLR0917  # what is known of segments, each by a n
     with_tables = frozenset[bytes]().union(*(table.segments for table in found.tables))
     useful = {identity for identity, part in parts.items() if part > 0} | with_tables
     listing = _segments_of_lists(repository, found.head)
-    dead = live - useful - listing
+    # A segment of data that nobody needs is dead even if a list lies in it, because lists are written anew.
+    dead = (live - useful - listing) | (live & parts.keys() - useful)
     sparse = {i for i, part in parts.items() if part < options.live_part_min and i in useful}
     small = {i for i in useful if stored.get(i) == names.SMALL_SEGMENT_SIZE_BYTES}
     if options.live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
         sparse |= small
     repacked = frozenset(sparse & live)
     if dead or repacked or orphans:
-        # Catalog and index will be written anew, which leaves nothing in segments that hold only them.
+        # Nothing stays in segments that hold only catalog and index.
         dead |= (live & listing) - useful
     return dead, repacked
 
