@@ -44,9 +44,12 @@ class Keys:
         """Keyed BLAKE3 of a chunk, truncated to 128 bits."""
         return blake3(chunk, key=self.chunk_id).digest(CHUNK_ID_SIZE_BYTES)
 
-    def fingerprint(self, path: bytes, row: bytes, link_target: bytes) -> bytes:
-        """The 64-bit stat fingerprint of an entry: docs/format.md section 6.3."""
-        data = b"%b%b\0%b" % (row, path, link_target)
+    def fingerprint(self, path: bytes, row: bytes, link_target: bytes, *, marked: bool = False) -> bytes:
+        """The 64-bit stat fingerprint of an entry: docs/format.md section 6.3.
+
+        One that is `marked` changed while it was read, and never looks like what is there now.
+        """
+        data = b"%b%b\0%b%b" % (row, path, link_target, b"\0\1" if marked else b"")
         return blake2b(data, key=self.stat, digest_size=FINGERPRINT_SIZE_BYTES).digest()
 
     def segment_hash(self, identity: bytes) -> int:

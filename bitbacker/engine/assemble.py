@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bitbacker.crypto.keys import Keys
 from bitbacker.engine.content import Content
-from bitbacker.format.columns import Columns, Pick, pick_entries
 from bitbacker.format.entries import (
     FINGERPRINT_SIZE_BYTES,
     MARK_CHANGED_WHILE_READ,
@@ -24,39 +23,52 @@ from bitbacker.spi import ROW, Description, Listing
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A listing held against what is stored: positions in the listing, and stored ones that are gone."""
+    """A listing held against what is stored.
+
+    `changed`, `new` and `kept` are positions in the listing; `replaced` are stored ones, of entries
+    that changed or are gone.
+    """
 
     changed: tuple[int, ...]
     new: frozenset[int]
-    kept: dict[int, int]
-    gone: tuple[int, ...]
+    kept: tuple[int, ...]
+    replaced: tuple[int, ...]
+
+
+def positions_by_name(directory: Directory) -> dict[bytes, int]:
+    """Where each entry stands; the first piece of one that has several."""
+    positions: dict[bytes, int] = {}
+    for position, name in enumerate(directory.name_list):
+        positions.setdefault(name, position)
+    return positions
 
 
 def compare(listing: Listing, old: Directory | None, *, read_all: bool) -> Comparison:
-    """Which entries changed, which are kept (position to stored position), which are gone."""
+    """Which entries changed, which are kept, which are replaced."""
     if old is None:
         everything = tuple(range(len(listing.names)))
-        return Comparison(everything, frozenset(everything), {}, ())
-    stored = {name: position for position, name in enumerate(old.name_list)}
+        return Comparison(everything, frozenset(everything), (), ())
+    stored = positions_by_name(old)
     changed: list[int] = []
     new: set[int] = set()
-    kept: dict[int, int] = {}
+    kept: list[int] = []
     size = ROW_SIZE_BYTES
     for index, name in enumerate(listing.names):
-        position = stored.pop(name, None)
+        position = stored.get(name)
         if position is None:
             new.add(index)
             changed.append(index)
         elif (
             read_all
-            or old.marks[position]
+            or old.marks[position] & MARK_CHANGED_WHILE_READ
             or listing.rows[index * size : index * size + size]
             != old.rows[position * size : position * size + size]
         ):
             changed.append(index)
         else:
-            kept[index] = position
-    return Comparison(tuple(changed), frozenset(new), kept, tuple(stored.values()))
+            kept.append(index)
+            del stored[name]
+    return Comparison(tuple(changed), frozenset(new), tuple(kept), tuple(stored.values()))
 
 
 class Assembler:
@@ -87,7 +99,7 @@ class Assembler:
                 continue
             name, target, row = listing.names[index], description.link_target, content.row
             if target:
-                row = _row_of_link(row, target)
+                row = row_of_link(row, target)
                 links.append(target)
             elif stat.S_ISLNK(int.from_bytes(row[:4], "little")):
                 # Its target could not be read, which was reported, so there is nothing to store.
@@ -97,7 +109,7 @@ class Assembler:
                 extras.append(Extra(len(names), extra))
             names.append(name)
             rows.append(row)
-            fingerprints.append(self._fingerprint(prefix + name, row, target))
+            fingerprints.append(self._fingerprint(prefix + name, row, target, marked=content.changed))
             marks.append(MARK_CHANGED_WHILE_READ if content.changed else 0)
             ids.append(content.chunk_ids)
         return Directory(
@@ -113,7 +125,7 @@ class Assembler:
         )
 
 
-def _row_of_link(row: bytes, target: bytes) -> bytes:
+def row_of_link(row: bytes, target: bytes) -> bytes:
     """A symlink's size is the length of the target that was read."""
     fields = ROW.unpack(row)
     return row if fields[5] == len(target) else ROW.pack(*fields[:5], len(target), *fields[6:])
@@ -126,16 +138,7 @@ def _extra(description: Description, content: Content) -> bytes:
     return encode_extras(EntryExtras(xattrs, content.extents))
 
 
-def drops(directory: Directory, positions: Sequence[int]) -> list[bytes]:
+def drops(directory: Directory, positions: Iterable[int]) -> list[bytes]:
     """The fingerprints of these entries."""
     size = FINGERPRINT_SIZE_BYTES
     return [directory.fingerprints[at * size : at * size + size] for at in positions]
-
-
-def merged(old: Directory, positions: Sequence[int], fresh: Directory) -> Directory:
-    """The stored entries at `positions` and the fresh ones, together in order of their names."""
-    stored, read = Columns(old), Columns(fresh)
-    names = old.name_list
-    picks = [Pick(names[position], stored, position) for position in positions]
-    picks += [Pick(name, read, position) for position, name in enumerate(fresh.name_list)]
-    return pick_entries(fresh.path, sorted(picks, key=lambda pick: pick.name))

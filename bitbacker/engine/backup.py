@@ -1,5 +1,8 @@
 """A backup: scan, store, commit.
 
+What is compared with is the last snapshot of the same source, by its tables when the cache has them,
+else by its fingerprints.  Neither catalog nor tables are read for it.
+
 A long session commits checkpoints: partial snapshots from which an interrupted backup goes on.  If a
 prune takes away what the session relies on before it is committed, it starts again on the newest head.
 """
@@ -11,43 +14,49 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from bitbacker.engine.assemble import Assembler
 from bitbacker.engine.chunks import ChunkSink
+from bitbacker.engine.cold import ColdPass
 from bitbacker.engine.content import ContentReader
+from bitbacker.engine.ladder import climb
 from bitbacker.engine.observe import Observer
-from bitbacker.engine.scan import Scan
+from bitbacker.engine.scan import Scan, WarmPass
 from bitbacker.errors import RaceLost
 from bitbacker.format.catalog import (
     SNAPSHOT_ID_SIZE_BYTES,
     CatalogRecord,
-    Owner,
     Snapshot,
     SnapshotStats,
     encode_snapshot,
 )
-from bitbacker.format.head import Head
+from bitbacker.format.head import Head, SourceTip
 from bitbacker.format.names import HEAD_SIZE_BYTES
 from bitbacker.format.root import TableRef
 from bitbacker.repo.changes import AddSnapshot
 from bitbacker.repo.commit import Superseded, commit
 from bitbacker.repo.compact import tidy
+from bitbacker.repo.expected import Expected
 from bitbacker.repo.known import SeenChunks
 from bitbacker.repo.open import Repository
 from bitbacker.repo.read import SegmentMissing
 from bitbacker.repo.session import Coming, EntryWriter, Session, size_of
+from bitbacker.repo.tips import FingerprintSet, bare_tip, full_set, set_of_tables, tip_of
 from bitbacker.repo.tree import SnapshotTree, TreeDirectory
 from bitbacker.spi import Source
 
 PASSES_MAX = 5
-DELTAS_MAX = 16
-DELTA_PART_MAX = 4
 GIB = 1024**3
-_TABLE_REF_ROOM_BYTES = 256
+_RECORDS_ROOM_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
-    """What a backup is called and how it is done; `time_ns` counts from the epoch, UTC."""
+    """What a backup is called and how it is done; `time_ns` counts from the epoch, UTC.
+
+    `strict`: what is fetched does not depend on how much changed.
+    """
 
     host: str
     source: str
@@ -57,6 +66,7 @@ class BackupOptions:
     compression_level: int = 3
     read_all: bool = False
     dry_run: bool = False
+    strict: bool = False
     checkpoint_s: float = 600
     checkpoint_bytes: int = 10 * GIB
 
@@ -80,8 +90,8 @@ def backup(
     for _ in range(PASSES_MAX):
         head = repository.newest()
         try:
-            parent = _parent(repository.catalog(head).snapshots, options)
-            result = _Backup(repository, source, options, observer, base=head, parent=parent).run()
+            tip = _tip(repository, head, options)
+            result = _Backup(repository, source, options, observer, base=head, tip=tip).run()
         except Superseded:
             observer.note("a prune took away what this backup relied on; it starts again")
         except SegmentMissing:
@@ -96,19 +106,16 @@ def backup(
     raise RaceLost(f"prunes interfered {PASSES_MAX} times in a row")
 
 
-def _parent(snapshots: tuple[Snapshot, ...], options: BackupOptions) -> Snapshot | None:
-    """The last snapshot of the same source of the same host."""
-    same = [item for item in snapshots if (item.host, item.source) == (options.host, options.source)]
-    return same[-1] if same else None
-
-
-def _wants_full(parent: Snapshot | None) -> bool:
-    """Deltas that are many, or together large beside their base, are folded into a new base."""
-    if parent is None or not parent.tables:
-        return True
-    base, *deltas = parent.tables
-    records = sum(table.records for table in deltas)
-    return len(deltas) >= DELTAS_MAX or records * DELTA_PART_MAX > max(base.records, 1000)
+def _tip(repository: Repository, head: Head, options: BackupOptions) -> SourceTip | None:
+    """What the head says of the last snapshot of this source of this host."""
+    source = repository.keys.source_identity(options.host, options.source)
+    tip = tip_of(head, source)
+    if tip is not None or head.tips_complete:
+        return tip
+    for snapshot in reversed(repository.catalog(head).snapshots):
+        if (snapshot.host, snapshot.source) == (options.host, options.source):
+            return bare_tip(source, snapshot)
+    return None
 
 
 class _Backup:
@@ -122,60 +129,72 @@ class _Backup:
         observer: Observer,
         *,
         base: Head,
-        parent: Snapshot | None,
+        tip: SourceTip | None,
     ) -> None:
         self._repository = repository
         self._source = source
         self._options = options
         self._observer = observer
         self._base = base
-        self._parent = parent
-        self._full = _wants_full(parent)
+        self._tip = tip
         self._started_s = self._checkpoint_s = time.monotonic()
-        self._tables: tuple[TableRef, ...] = () if self._full or parent is None else parent.tables
+        self._tables: tuple[TableRef, ...] = () if tip is None else tip.tables
+        self._set = FingerprintSet.empty()
         self._partial: Snapshot | None = None
         self._stored_bytes = 0
+        self._expected = Expected(repository.state_folder, options.host, options.source)
 
     def run(self) -> BackupResult:
-        """Walk once, then commit."""
-        if self._parent is not None:
-            self._observer.expected(self._parent.stats.files, self._parent.stats.size_bytes)
+        """Walk, compare and read, then commit."""
+        self._observer.expected(*self._expected.load())
         options = self._options
         with Session(self._repository, options.compression_level, dry_run=options.dry_run) as session:
             self._session = session
             self._entries = EntryWriter(session)
             self._prepare()
-            self._scan.run(self._stored(), lambda: self._entries, self._between)
+            self._pass()
             return self._finish()
 
     def _prepare(self) -> None:
-        repository, chunker = self._repository, self._repository.chunker()
+        repository, chunker, options = self._repository, self._repository.chunker(), self._options
+        index = None
+        if options.strict:
+            index = repository.index(self._base)
         self._sink = ChunkSink(
             repository.keys,
-            lambda: repository.index(self._base),
+            lambda: index or repository.index(self._base),
             SeenChunks(),
             self._session.submit_data,
+            repository.padding.blind_bytes,
         )
         reader = ContentReader(self._source, chunker, self._sink, self._problem, self._tick)
-        self._scan = Scan(
-            self._source,
-            reader,
-            Assembler(repository.keys),
-            self._observer,
-            full=self._full,
-            read_all=self._options.read_all,
+        self._scan = Scan(self._source, reader, Assembler(repository.keys), self._observer)
+
+    def _pass(self) -> None:
+        tip, tables, read_all = self._tip, self._repository.tables, self._options.read_all
+        if tip is not None and not all(tables.cached(ref) for ref in tip.tables):
+            self._cold_pass(tip)
+            return
+        stored: Iterator[TreeDirectory] = iter(())
+        if tip is not None:
+            stored = iter(SnapshotTree(tables, tip.tables))
+            self._set = full_set(tip) or set_of_tables(tables, tip.tables)
+        WarmPass(self._scan, stored, read_all=read_all).run(lambda: self._entries, self._between)
+
+    def _cold_pass(self, tip: SourceTip) -> None:
+        cold = ColdPass(self._scan, self._repository.keys, read_all=self._options.read_all)
+        local = cold.walk()
+        found = climb(self._repository, tip, local, strict=self._options.strict)
+        self._set = full_set(tip) or FingerprintSet.empty().changed(local, found.local_only).changed(
+            found.remote_only, np.empty(0, np.uint64)
         )
+        cold.run(local, found, lambda: self._entries, self._between)
 
     def _problem(self, path: bytes, text: str) -> None:
         self._scan.problem(path, text)
 
     def _tick(self, path: bytes, read_bytes: int) -> None:
         self._scan.tick(path, read_bytes)
-
-    def _stored(self) -> Iterator[TreeDirectory]:
-        if self._parent is None:
-            return iter(())
-        return iter(SnapshotTree(self._repository.tables, self._parent.tables))
 
     def _between(self) -> None:
         """After every directory: is it time for a checkpoint?  Only what the storage sees decides."""
@@ -194,18 +213,16 @@ class _Backup:
 
     def _finish(self) -> BackupResult:
         self._sink.flush()
-        unchanged = self._parent is not None and self._partial is None and self._nothing_new()
+        unchanged = self._tip is not None and self._partial is None and self._entries.empty
         if self._options.dry_run:
             self._entries.flush()
-            self._session.settle_indexes(self._coming())
+            self._session.settle_indexes(self._coming(self._entries.coming))
             snapshot = self._snapshot(partial=False)
         else:
             snapshot = self._store(partial=False)
             snapshot = replace(snapshot, stats=replace(snapshot.stats, stored_bytes=self._stored_bytes))
+            self._expected.store(snapshot.stats.files, snapshot.stats.size_bytes)
         return BackupResult(snapshot, self._scan.counts.problems, unchanged)
-
-    def _nothing_new(self) -> bool:
-        return self._entries.empty and not self._full
 
     def _store(self, *, partial: bool) -> Snapshot:
         """Store and commit everything up to now as a snapshot."""
@@ -214,8 +231,9 @@ class _Backup:
         pending = not self._entries.empty or not self._tables
         if pending:
             self._entries.flush()
-        indexes = session.settle_indexes(self._coming())
+        indexes = session.settle_indexes(self._coming(self._entries.coming if pending else Coming()))
         if pending:
+            self._set = self._entries.change(self._set)
             self._tables = (*self._tables, self._entries.finish())
         snapshot = self._snapshot(partial=partial)
         records = [encode_snapshot(snapshot)]
@@ -223,20 +241,19 @@ class _Backup:
             records.append(CatalogRecord(self._partial.key, None))
         written = session.finish(records, base.number + 1, indexes)
         self._stored_bytes += sum(segment.size_bytes for segment in written.segments) + HEAD_SIZE_BYTES
-        change = AddSnapshot(self._repository, snapshot, written, self._sink.relied)
+        change = AddSnapshot(self._repository, snapshot, written, self._sink.relied, self._set)
         self._base = commit(self._repository, base, change)
         session.chunks.clear()
         return snapshot
 
-    def _coming(self) -> Coming:
-        """What follows the blocks: the root of the entry table and the records of the snapshot."""
-        size = size_of([encode_snapshot(self._snapshot(partial=False))]) + _TABLE_REF_ROOM_BYTES
-        return Coming(size, (self._entries.pages,))
+    def _coming(self, table: Coming) -> Coming:
+        """What follows the blocks: the entry table's own, and the records of the snapshot."""
+        size = size_of([encode_snapshot(self._snapshot(partial=False))]) + _RECORDS_ROOM_BYTES
+        return replace(table, catalog_bytes=size)
 
     def _snapshot(self, *, partial: bool) -> Snapshot:
         options, scan = self._options, self._scan
         stored = self._stored_bytes + self._session.store.written_bytes + HEAD_SIZE_BYTES
-        parent = self._parent
         files = scan.tally.files
         stats = SnapshotStats(
             files=files,
@@ -260,15 +277,9 @@ class _Backup:
             tags=options.tags,
             tables=self._tables,
             program=options.program,
-            parent=None if parent is None else parent.identity,
+            parent=None if self._tip is None else self._tip.snapshot,
             partial=partial,
             stats=stats,
-            users=_united(() if parent is None else parent.users, scan.fresh.users()),
-            groups=_united(() if parent is None else parent.groups, scan.fresh.groups()),
+            users=scan.tally.users(),
+            groups=scan.tally.groups(),
         )
-
-
-def _united(old: tuple[Owner, ...], new: tuple[Owner, ...]) -> tuple[Owner, ...]:
-    """All owners; where both know a number, what is true now."""
-    names = {owner.number: owner for owner in (*old, *new)}
-    return tuple(names[number] for number in sorted(names))

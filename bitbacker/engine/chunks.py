@@ -33,7 +33,11 @@ class ChunkSink:
         load_index: Callable[[], ChunkIndex],
         seen: SeenChunks,
         submit: Submit,
+        floor_bytes: int = 0,
     ) -> None:
+        """Up to `floor_bytes` of content in all nothing is looked up: storing it again costs no volume."""
+        self._floor_bytes = floor_bytes
+        self._taken_bytes = 0
         self._identify = keys.chunk_identity
         self._load_index = load_index
         self._index: ChunkIndex | None = None
@@ -64,6 +68,7 @@ class ChunkSink:
         end = self._used + size_bytes
         identity = self._identify(self._arena[self._used : end])
         self._used = end
+        self._taken_bytes += size_bytes
         self._ids.append(identity)
         self._sizes.append(size_bytes)
         return identity
@@ -100,11 +105,11 @@ class ChunkSink:
 
     def _new_ones(self) -> npt.NDArray[np.bool_]:
         """Which chunks of the arena are neither in the repository nor in this session."""
-        if self._index is None:
-            self._index = self._load_index()
         known = self._seen.known(self._ids)
         new = ~known
-        if self._index.chunks and bool(new.any()):
+        if self._taken_bytes > self._floor_bytes and bool(new.any()):
+            if self._index is None:
+                self._index = self._load_index()
             stored = self._index.locate(b"".join(self._ids))["segment"] != UNKNOWN
             self._relied += [self._ids[number] for number in np.flatnonzero(stored & new)]
             new &= ~stored

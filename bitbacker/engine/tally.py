@@ -32,16 +32,24 @@ class Tally:
         if self._waiting_bytes > _BATCH_BYTES:
             self._count()
 
+    def remove(self, rows: bytes) -> None:
+        """Rows that were added and are not to be counted after all."""
+        self._count_rows(rows, -1)
+
     def _count(self) -> None:
-        rows = as_rows(b"".join(self._waiting))
+        rows = b"".join(self._waiting)
         self._waiting, self._waiting_bytes = [], 0
+        self._count_rows(rows, 1)
+
+    def _count_rows(self, packed: bytes, sign: int) -> None:
+        rows = as_rows(packed)
         kinds = rows["mode"] & 0o170000
         regular = kinds == stat.S_IFREG
         files, directories = int(regular.sum()), int((kinds == stat.S_IFDIR).sum())
-        self._files += files
-        self._directories += directories
-        self._others += len(rows) - files - directories
-        self._size_bytes += int(rows["size_bytes"][regular].sum())
+        self._files += sign * files
+        self._directories += sign * directories
+        self._others += sign * (len(rows) - files - directories)
+        self._size_bytes += sign * int(rows["size_bytes"][regular].sum())
         self._users.update(np.unique(rows["uid"]).tolist())
         self._groups.update(np.unique(rows["gid"]).tolist())
 

@@ -13,6 +13,7 @@ from bitbacker.repo.commit import Superseded
 from bitbacker.repo.index import UNKNOWN
 from bitbacker.repo.open import Repository
 from bitbacker.repo.session import Written
+from bitbacker.repo.tips import FingerprintSet, bare_tip, make_tip, with_tip
 
 
 def with_segments(head: Head, keys: Keys, added: tuple[SegmentRecord, ...]) -> Head:
@@ -44,6 +45,7 @@ class AddSnapshot:
     snapshot: Snapshot
     written: Written
     relied_chunks: bytes
+    fingerprints: FingerprintSet
 
     def check(self, base: Head, newest: Head) -> None:
         """After a prune: are my segments still there, are the chunks and tables that I rely on?"""
@@ -62,13 +64,10 @@ class AddSnapshot:
                 raise Superseded
 
     def apply(self, newest: Head) -> Head:
-        tip = SourceTip(
-            self.repository.keys.source_identity(self.snapshot.host, self.snapshot.source),
-            self.snapshot.identity,
-            self.snapshot.tables,
-        )
-        others = tuple(other for other in newest.tips if other.source != tip.source)
-        return replace(with_written(newest, self.repository.keys, self.written), tips=(tip, *others))
+        keys = self.repository.keys
+        source = keys.source_identity(self.snapshot.host, self.snapshot.source)
+        tip = make_tip(source, self.snapshot, self.fingerprints)
+        return replace(with_written(newest, keys, self.written), tips=with_tip(newest.tips, tip))
 
     def holds(self, newest: Head) -> bool:
         if self.written.catalog in newest.catalogs:
@@ -92,7 +91,19 @@ class RemoveSnapshots:
 
     def apply(self, newest: Head) -> Head:
         tips = tuple(tip for tip in newest.tips if tip.snapshot not in self.identities)
+        if len(tips) < len(newest.tips):
+            tips += self._older_tips(newest, {tip.source for tip in tips})
         return replace(with_written(newest, self.repository.keys, self.written), tips=tips)
+
+    def _older_tips(self, newest: Head, known: set[bytes]) -> tuple[SourceTip, ...]:
+        """For each source that loses its tip the newest snapshot that is left of it."""
+        keys = self.repository.keys
+        found: dict[bytes, SourceTip] = {}
+        for snapshot in self.repository.catalog(newest).snapshots:
+            source = keys.source_identity(snapshot.host, snapshot.source)
+            if snapshot.identity not in self.identities and source not in known:
+                found[source] = bare_tip(source, snapshot)
+        return tuple(found.values())
 
     def holds(self, newest: Head) -> bool:
         if self.written.catalog in newest.catalogs:

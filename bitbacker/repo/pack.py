@@ -1,8 +1,8 @@
 """Which blocks go into one segment.
 
 Blocks wait in a pool, in an order that chance decides, until it holds more than a segment takes; then
-the first ones and whichever others fill the rest best are taken.  Filling segments first-come wastes 15 % on incompressible data;
-this wastes less than 1 %.
+the first ones and whichever others fill the rest best are taken.  Filling segments first-come wastes
+15 % on incompressible data; this wastes less than 1 %.
 """
 
 from __future__ import annotations

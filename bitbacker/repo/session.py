@@ -16,9 +16,12 @@ from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
 from bitbacker.format.catalog import CatalogRecord, SegmentRecord, SegmentState
 from bitbacker.format.entries import Directory, EntryPage, directory_key, page_of
 from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
+from bitbacker.format.sketch import Fingerprints
 from bitbacker.repo.index import IndexTable, by_segments, keep_table, pages_of
 from bitbacker.repo.known import PlacedChunks, ids_of
+from bitbacker.repo.rungs import Rung, rungs_of
 from bitbacker.repo.storage import DiscardingStorage
+from bitbacker.repo.tips import FingerprintSet, FirstPieces
 from bitbacker.repo.write import RawBlock, SegmentStore, WrittenSegment
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ INDEX_SEGMENTS_MAX = 65_536
 _ROOT_ROOM_BYTES = 4096
 _TAIL_SEGMENTS_MAX = 32
 _SEGMENT_RECORD_BYTES = 39
+_HEAD_RECORDS_BYTES = 17 * 43
 _INDEX_RECORD_BYTES = 30
 _INDEX_PAGE_BYTES = _INDEX_RECORD_BYTES * index_format.PAGE_RECORDS_MAX
 _PAGE_OF_ROOT_BYTES = 64
@@ -40,13 +44,15 @@ class Coming:
     """What a session will place after it is settled, so that its volume is known before.
 
     `catalog_bytes`: raw size of the records but those of segments; `root_pages`: the number of pages
-    of each entry table; `index_records` in all, which name `index_segments` older segments.
+    of each entry table, `rung_bytes` the size of each piece of its rungs; `index_records` in all, which
+    name `index_segments` older segments.
     """
 
     catalog_bytes: int = 0
     root_pages: tuple[int, ...] = ()
     index_records: int = 0
     index_segments: int = 0
+    rung_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Session:
     ) -> None:
         """With `dry_run` everything is done but the storing."""
         self._cache = repository.cache
+        self._heads = repository.heads
         self.tables = repository.tables
         storage = DiscardingStorage(repository.storage.transport) if dry_run else repository.storage
         self.store = SegmentStore(storage, repository.segment_sealer, compression_level, repository.padding)
@@ -117,6 +124,7 @@ class Session:
 
         Room is reserved first, so that no segment is opened behind the record that would name it.
         """
+        records = _of_each_key([*self._heads.records(), *records])
         _, draft = self._catalog_pages(records, born)
         for _, _, raw in draft:
             self.store.reserve(BlockKind.CATALOG, raw, _ROOT_ROOM_BYTES + len(raw) // 8)
@@ -147,9 +155,10 @@ class Session:
     def settle(self, coming: Coming) -> None:
         """Give every submitted block its place, with room for what is coming."""
         segments = len(self.store.written) + _TAIL_SEGMENTS_MAX
-        catalog_bytes = coming.catalog_bytes + segments * _SEGMENT_RECORD_BYTES
+        catalog_bytes = coming.catalog_bytes + segments * _SEGMENT_RECORD_BYTES + _HEAD_RECORDS_BYTES
         later = [
             *(_root_bytes(pages) for pages in coming.root_pages),
+            *coming.rung_bytes,
             *_in_pages(coming.index_records * _INDEX_RECORD_BYTES, _INDEX_PAGE_BYTES),
             *_in_pages(catalog_bytes, CATALOG_PAGE_TARGET_BYTES),
             _root_bytes(catalog_bytes // CATALOG_PAGE_TARGET_BYTES + 1),
@@ -179,6 +188,11 @@ def _in_pages(size_bytes: int, page_bytes: int) -> list[int]:
 
 def _record(segment: WrittenSegment, born: int) -> SegmentRecord:
     return SegmentRecord(segment.identity, SegmentState.LIVE, segment.size_bytes, born)
+
+
+def _of_each_key(records: Sequence[CatalogRecord]) -> list[CatalogRecord]:
+    """The last record of each key."""
+    return list({record.key: record for record in records}.values())
 
 
 def size_of(records: Sequence[CatalogRecord]) -> int:
@@ -213,6 +227,10 @@ class EntryWriter:
         self._keys: list[bytes] = []
         self._records: list[int] = []
         self._cached: list[bytes] = []
+        self._pieces = FirstPieces()
+        self._added: list[Fingerprints] = []
+        self._dropped: Fingerprints = np.empty(0, np.uint64)
+        self._rungs: list[Rung] = []
         self.drops: list[bytes] = []
 
     @property
@@ -220,9 +238,18 @@ class EntryWriter:
         return not self._batch and not self._places and not self.drops
 
     @property
-    def pages(self) -> int:
-        """How many pages the table has so far."""
-        return len(self._places)
+    def coming(self) -> Coming:
+        """What `finish` will place, after `flush`."""
+        pages = len(self._places) + len(self._rungs)
+        return Coming(root_pages=(pages,), rung_bytes=tuple(len(rung.raw) for rung in self._rungs))
+
+    def change(self, fingerprints: FingerprintSet) -> FingerprintSet:
+        """The set of a snapshot after this table, after `flush`."""
+        return fingerprints.changed(self._all_added, self._dropped)
+
+    @property
+    def _all_added(self) -> Fingerprints:
+        return np.concatenate([np.empty(0, np.uint64), *self._added])
 
     def add(self, directory: Directory) -> None:
         """Directories come in table order; a large one is cut here."""
@@ -241,6 +268,7 @@ class EntryWriter:
         self._keys.append(directory_key(page.paths[0]) if page.paths else last_key)
         self._records.append(page.entries)
         self._cached.append(entries_format.encode_page(page, planes=False))
+        self._added.append(self._pieces.of(page))
         self._batch, self._size = [], 0
 
         def placed(ref: BlockRef, _: PackedBlock) -> None:
@@ -250,10 +278,11 @@ class EntryWriter:
 
     def flush(self) -> None:
         """Store the last page, which also holds the drops; before the session is settled."""
-
-        drops = np.sort(np.frombuffer(b"".join(self.drops), dtype="<u8"))
+        drops = np.sort(np.frombuffer(b"".join(self.drops), dtype="<u8")).astype(np.uint64)
         if self._batch or len(drops) or not self._places:
             self._flush(page_of(self._batch, drops))
+        self._dropped = drops
+        self._rungs = rungs_of(self._all_added)
         self.drops = []
 
     def finish(self) -> TableRef:
@@ -262,7 +291,11 @@ class EntryWriter:
             PageRef(_known(place), key, records)
             for place, key, records in zip(self._places, self._keys, self._records, strict=True)
         )
-        ref = self._session.root(TableRoot(BlockKind.ENTRIES, pages))
+        rungs = tuple(
+            PageRef(self._session.store.place(BlockKind.FINGERPRINTS, rung.raw), rung.kind, 0)
+            for rung in self._rungs
+        )
+        ref = self._session.root(TableRoot(BlockKind.ENTRIES, pages, rungs=rungs))
         self._session.tables.keep_entries(ref, tuple(self._keys), self._cached)
         return ref
 

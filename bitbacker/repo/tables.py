@@ -9,7 +9,7 @@ from bitbacker.errors import FormatError
 from bitbacker.format import entries
 from bitbacker.format.block import BlockKind
 from bitbacker.format.entries import EntryPage
-from bitbacker.format.root import TableRef, TableRoot, decode_root
+from bitbacker.format.root import PageRef, TableRef, TableRoot, decode_root
 from bitbacker.repo.cache import TableCache
 from bitbacker.repo.read import SegmentReader
 
@@ -75,6 +75,22 @@ class TableReader:
         keys = tuple(page.first_key for page in root.pages)
         self.keep_entries(ref, keys, blobs)
         return EntryTable(keys, tuple(blobs))
+
+    def cached(self, ref: TableRef) -> bool:
+        """Whether the cache has an entry table, undamaged."""
+        return bool(self._cache.load(ref.identity))
+
+    def entry_page(self, page: PageRef) -> EntryPage:
+        """One page of an entry table, from the repository.  Raises `DamageError`, `StorageError`."""
+        return entries.decode_page(self._segments.block(page.block, BlockKind.ENTRIES))
+
+    def rungs(self, root: TableRoot, kind: bytes) -> list[bytes | memoryview]:
+        """The pieces of a rung of an entry table, in order.  Raises `DamageError`, `StorageError`."""
+        return [
+            self._segments.block(rung.block, BlockKind.FINGERPRINTS)
+            for rung in root.rungs
+            if rung.first_key == kind
+        ]
 
     def keep_entries(self, ref: TableRef, keys: tuple[bytes, ...], blobs: list[bytes]) -> None:
         """Put an entry table into the cache: its first keys, each followed by its page."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitbacker.format.columns import Columns, Pick, pick_entries
-from bitbacker.format.entries import Directory, EntryPage, directory_key
+from bitbacker.format.entries import MARK_CHANGED_WHILE_READ, Directory, EntryPage, directory_key
 from bitbacker.format.root import TableRef
 from bitbacker.repo.tables import EntryTable, TableReader
 
@@ -53,10 +53,9 @@ class Part:
 
     @property
     def marked(self) -> bool:
-        """Whether an entry bears a mark."""
-        return self.page.any_mark and any(
-            self.page.marks[self.page.starts[self.index] : self.page.starts[self.index + 1]]
-        )
+        """Whether an entry changed while it was read."""
+        marks = self.page.marks[self.page.starts[self.index] : self.page.starts[self.index + 1]]
+        return self.page.any_mark and bool((marks & MARK_CHANGED_WHILE_READ).any())
 
     def load(self) -> Directory:
         return self.page.directory(self.index)
@@ -81,7 +80,8 @@ class TreeDirectory:
             part = self.parts[0]
             return part.rows == rows and part.names == names and not part.marked
         whole = self.load()
-        return whole.rows == rows and whole.names == names and not any(whole.marks)
+        changed = any(mark & MARK_CHANGED_WHILE_READ for mark in whole.marks)
+        return whole.rows == rows and whole.names == names and not changed
 
     def load(self) -> Directory:
         """The directory with all its columns."""

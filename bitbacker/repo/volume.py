@@ -22,6 +22,11 @@ class Padding:
     mode: Literal["padme", "none"] = "padme"
     floor_bytes: int = FLOOR_BYTES
 
+    @property
+    def blind_bytes(self) -> int:
+        """Content up to this size is stored without asking whether it is stored already."""
+        return self.floor_bytes if self.mode == "padme" else 0
+
     def bucket(self, needed_bytes: int) -> int:
         """The volume V of a session that has so much to store, in bytes."""
         if self.mode == "none":

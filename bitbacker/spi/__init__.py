@@ -31,6 +31,7 @@ from bitbacker.spi.source import (
     Listing,
     OnProblem,
     OpenFile,
+    Revisits,
     SmallRead,
     Source,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "OpenFile",
     "RetentionApplied",
     "RetentionPolicy",
+    "Revisits",
     "RunFailed",
     "RunFinished",
     "RunStarted",

@@ -157,3 +157,15 @@ class Explains(Protocol):
 
     def explain(self, path: str) -> Explanation:
         """The decision for one absolute path."""
+
+
+@runtime_checkable
+class Revisits(Protocol):
+    """Ability: a source that can walk again over some directories without looking at the others."""
+
+    def revisit(self, paths: Sequence[bytes], on_problem: OnProblem) -> Iterator[Listing]:
+        """Yield, in table order, the listings of these directories and of those on the way to them.
+
+        The paths are those of listings that a walk yielded.  A directory that is gone is told to
+        `on_problem` or left out.
+        """

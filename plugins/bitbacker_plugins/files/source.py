@@ -27,7 +27,7 @@ from bitbacker_plugins.files.read import LargeFile
 from bitbacker_plugins.files.rows import RowPacker
 from bitbacker_plugins.files.rules import read_rules
 from bitbacker_plugins.files.select import Selector
-from bitbacker_plugins.files.walk import Walk
+from bitbacker_plugins.files.walk import Walk, with_ancestors
 
 _MODE_BYTES = 4
 
@@ -43,6 +43,7 @@ class FilesSource:
         self._config = config
         self._root = plant(config.paths)
         self._selector = Selector(config, read_rules(config))
+        self._packer = RowPacker(strong=config.profile == "strong")
         self._walk: Walk | None = None
 
     def roots(self) -> tuple[str, ...]:
@@ -55,8 +56,14 @@ class FilesSource:
             check_presence(path)
         check_links(self._root)
         self.close()
-        packer = RowPacker(strong=self._config.profile == "strong")
-        self._walk = Walk(self._root, self._selector, packer, on_problem)
+        self._packer = RowPacker(strong=self._config.profile == "strong")
+        self._walk = Walk(self._root, self._selector, self._packer, on_problem)
+        return self._walk.listings()
+
+    def revisit(self, paths: Sequence[bytes], on_problem: OnProblem) -> Iterator[Listing]:
+        """Walk again, only to these directories; file systems keep the numbers of the first walk."""
+        self.close()
+        self._walk = Walk(self._root, self._selector, self._packer, on_problem, with_ancestors(paths))
         return self._walk.listings()
 
     def read_small(

@@ -9,7 +9,7 @@ further up is opened again, name by name, when the walk returns to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bitbacker.spi import Listing, OnProblem
@@ -38,10 +38,29 @@ class Level:
         return self.path + b"/" + name if self.path else name
 
 
+def with_ancestors(paths: Sequence[bytes]) -> frozenset[bytes]:
+    """These paths and those of all directories above them."""
+    found: set[bytes] = set()
+    for path in paths:
+        while path not in found:
+            found.add(path)
+            path = path.rpartition(b"/")[0]  # noqa: PLW2901  # it climbs
+    return frozenset(found)
+
+
 class Walk:
     """One walk over a source; `level` is the directory that was yielded last."""
 
-    def __init__(self, root: Place, selector: Selector, packer: RowPacker, on_problem: OnProblem) -> None:
+    def __init__(
+        self,
+        root: Place,
+        selector: Selector,
+        packer: RowPacker,
+        on_problem: OnProblem,
+        wanted: frozenset[bytes] | None = None,
+    ) -> None:
+        """With `wanted` it enters only directories of these paths."""
+        self._wanted = wanted
         self._root = root
         self._selector = selector
         self.packer = packer
@@ -158,6 +177,8 @@ class Walk:
         names = chosen.names
         for index in reversed(directories):
             name = names[index]
+            if self._wanted is not None and level.path_of(name) not in self._wanted:
+                continue
             step = self._selector.step(
                 level.step, name, chosen.statuses[index], passing=name in chosen.passing
             )
