@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ import pytest
 
 import nasty_tree
 from compare_trees import differences
+from vectors.generators import sketching
 
 READER = Path(__file__).parents[2] / "contrib/reader/bitbacker_reader.py"
 PASSWORD = "correct horse, größer staple"
@@ -200,6 +202,47 @@ def test_fingerprints_are_what_section_6_3_says(lab: Lab) -> None:
         digest = hashlib.blake2b(state, key=repository.key(b"stat"), digest_size=8).digest()
         assert int.from_bytes(digest, "little") == entry.fingerprint, entry.path
     assert len(entries) > 300
+
+
+def by_drops_and_additions(repository: Any, tables: list[Any]) -> Counter[int]:
+    """F-6.36: what the tables alone say of the fingerprints, without a look at names."""
+    found: Counter[int] = Counter()
+    for table in tables:
+        pages = list(repository.pages([table], 2))
+        dropped = {drop for _, drops in pages for drop in drops}
+        found = Counter({number: count for number, count in found.items() if number not in dropped})
+        pieces = {
+            (entry.directory, entry.name): entry.fingerprint for entries, _ in pages for entry in entries
+        }
+        found.update(pieces.values())
+    return found
+
+
+def test_the_fingerprints_of_a_snapshot_follow_from_drops_and_additions(lab: Lab) -> None:
+    repository = opened(lab.repository)
+    for snapshot in repository.snapshots:
+        entries = [entry for names in repository.tree(snapshot).values() for entry in names]
+        wanted = Counter(entry.fingerprint for entry in entries)
+        assert wanted == by_drops_and_additions(repository, snapshot.tables)
+    # The control: without the drops the rule says something else.
+    every = [entry.fingerprint for entries, _ in repository.pages(snapshot.tables, 2) for entry in entries]
+    assert wanted != Counter(every)
+
+
+def test_a_head_has_the_digest_and_the_sketch_of_the_last_snapshot(lab: Lab) -> None:
+    """Section 9.1, once more from the document alone."""
+    repository = opened(lab.repository)
+    entries = [entry for names in repository.tree(repository.snapshots[-1]).values() for entry in names]
+    found = [entry.fingerprint for entry in entries]
+    digits = min(path.name for path in (lab.repository / "heads").iterdir())
+    plaintext = repository.opened("head", f"heads/{digits}", 65_536)
+    module = reader_module()
+    *_, ((_, snapshot, digest, cells, tables),) = module.Cursor(
+        module.Cursor(plaintext).read("blob")[0]
+    ).read(*module.HEAD)
+    assert (snapshot, tables) == (repository.snapshots[-1].identity, repository.snapshots[-1].tables)
+    assert (digest, cells) == (sketching.digest(found), 1664)
+    assert plaintext[-60_000:] == sketching.sketch(found, cells).ljust(60_000, b"\0")
 
 
 def test_ls_names_every_entry(lab: Lab) -> None:

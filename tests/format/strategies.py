@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from typing import TypeVar
 
 import numpy as np
 from hypothesis import strategies as st
@@ -37,7 +38,10 @@ names = st.binary(min_size=1, max_size=8).filter(
 )
 
 
-def many(items: st.SearchStrategy[object], size: int = 4) -> st.SearchStrategy[tuple[object, ...]]:
+T = TypeVar("T")
+
+
+def many(items: st.SearchStrategy[T], size: int = 4) -> st.SearchStrategy[tuple[T, ...]]:
     return st.lists(items, max_size=size).map(tuple)
 
 
