@@ -33,7 +33,7 @@ clean:
 	find bitbacker plugins contrib tests -name __pycache__ -prune -exec rm -rf {} +
 	find plugins -name '*.so' -delete
 
-$(INSTALLED): pyproject.toml $(wildcard plugins/bitbacker_plugins/*/*.c)
+$(INSTALLED): pyproject.toml setup.py $(wildcard plugins/bitbacker_plugins/*/*.[ch])
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@

@@ -14,9 +14,14 @@ from setuptools import Extension, setup
 
 limited = sys.version_info >= (3, 11) and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
-gear = Extension(
-    "bitbacker_plugins.gear._gear",
-    ["plugins/bitbacker_plugins/gear/_gear.c"],
+FOLDER = "plugins/bitbacker_plugins/gear"
+SOURCES = ["_scan.c", "_sizes.c", "_gear.c", "_toeplitz.c", "_toeplitz_x86.c", "_aes.c"]
+HEADERS = ["_sizes.h", "_gear.h", "_toeplitz.h", "_toeplitz_lanes.h", "_aes.h"]
+
+scan = Extension(
+    "bitbacker_plugins.gear._scan",
+    [f"{FOLDER}/{name}" for name in SOURCES],
+    depends=[f"{FOLDER}/{name}" for name in HEADERS],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if limited else [],
     extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
     py_limited_api=limited,
@@ -24,4 +29,4 @@ gear = Extension(
     optional=True,
 )
 
-setup(ext_modules=[gear], options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {})
+setup(ext_modules=[scan], options={"bdist_wheel": {"py_limited_api": "cp311"}} if limited else {})

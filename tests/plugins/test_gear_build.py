@@ -28,7 +28,7 @@ def build(where: Path, compiler: str) -> list[Path]:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert run.returncode == 0, run.stderr
-    return list(where.glob("lib/bitbacker_plugins/gear/_gear.*"))
+    return list(where.glob("lib/bitbacker_plugins/gear/_scan.*"))
 
 
 @needs_setuptools
@@ -44,7 +44,7 @@ def test_with_a_compiler_the_extension_is_built(tmp_path: Path) -> None:
 
 def test_without_the_extension_numpy_does_its_work() -> None:
     program = (
-        "import sys; sys.modules['bitbacker_plugins.gear._gear'] = None\n"
+        "import sys; sys.modules['bitbacker_plugins.gear._scan'] = None\n"
         "from bitbacker_plugins.gear import GearChunker, GearConfig\n"
         "chunker = GearChunker(GearConfig(), bytes(32))\n"
         "print(chunker.implementation, chunker.cut(bytes(3 << 20), final=True))"

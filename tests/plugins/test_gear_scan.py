@@ -16,12 +16,12 @@ from bitbacker_plugins.gear import GearChunker, GearConfig, _numpy
 from bitbacker_plugins.gear.rule import Rule, rule_of
 from gil_hold import held_share
 
-_gear = pytest.importorskip(
-    "bitbacker_plugins.gear._gear", reason="the C extension was not built: the NumPy scan has no peer"
+_scan = pytest.importorskip(
+    "bitbacker_plugins.gear._scan", reason="the C extension was not built: the NumPy scan has no peer"
 )
 
 Scan = Callable[[Any, Rule, bool], list[int]]
-scans = pytest.mark.parametrize("scan", [_gear.cut, _numpy.cut], ids=["c", "numpy"])
+scans = pytest.mark.parametrize("scan", [_scan.cut_gear, _numpy.cut], ids=["c", "numpy"])
 
 KEY = bytes(range(32))
 TABLE = rule_of(GearConfig(), KEY).table
@@ -89,7 +89,7 @@ def test_both_scans_follow_the_book(rule: Rule, kind: str, own_seed: int, size: 
     data = made_stream(kind, own_seed, size)
     expected = by_the_book(data, rule, final=final)
     assert _numpy.cut(data, rule, final) == expected
-    assert _gear.cut(data, rule, final) == expected
+    assert _scan.cut_gear(data, rule, final) == expected
 
 
 @settings(max_examples=150)
@@ -104,7 +104,7 @@ def test_both_scans_agree_on_any_data_under_any_rule(
     rule: Rule, kind: str, own_seed: int, size: int, final: bool
 ) -> None:
     data = made_stream(kind, own_seed, size)
-    assert _gear.cut(data, rule, final) == _numpy.cut(data, rule, final)
+    assert _scan.cut_gear(data, rule, final) == _numpy.cut(data, rule, final)
 
 
 @pytest.mark.parametrize("config", [SMALL, GearConfig()], ids=["small", "default"])
@@ -115,7 +115,7 @@ def test_both_scans_agree_around_every_size_that_matters(rng: random.Random, con
     for size in (edge + step for edge in edges for step in (-1, 0, 1)):
         for final in (False, True):
             view = memoryview(data)[:size]
-            assert _gear.cut(view, rule, final) == _numpy.cut(view, rule, final), (size, final)
+            assert _scan.cut_gear(view, rule, final) == _numpy.cut(view, rule, final), (size, final)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_both_scans_agree_on_megabytes_of_hard_data(
     data = make(rng, 6 << 20)
     for config in (GearConfig(), SMALL):
         rule = rule_of(config, KEY)
-        assert _gear.cut(data, rule, True) == _numpy.cut(data, rule, True)
+        assert _scan.cut_gear(data, rule, True) == _numpy.cut(data, rule, True)
 
 
 def matching_window(rule: Rule) -> bytes:
@@ -181,7 +181,7 @@ def test_the_earlier_of_two_matches_wins_across_lanes() -> None:
     first, second = ROOMY.min_size_bytes + LANE_BYTES + 900, ROOMY.min_size_bytes + 2 * LANE_BYTES + 5
     data[second - 64 : second] = WINDOW
     data[first - 64 : first] = WINDOW
-    assert _gear.cut(data, ROOMY, True)[0] == first
+    assert _scan.cut_gear(data, ROOMY, True)[0] == first
 
 
 @scans
@@ -215,7 +215,7 @@ def test_a_view_of_wider_items_is_read_as_bytes(scan: Scan) -> None:
 def test_the_c_scan_refuses_a_rule_that_would_leave_its_bounds(changes: dict[str, Any], wrong: str) -> None:
     rule = rule_of(SMALL, KEY)._replace(**changes)
     with pytest.raises(ValueError, match=wrong):
-        _gear.cut(bytes(5000), rule, True)
+        _scan.cut_gear(bytes(5000), rule, True)
 
 
 @pytest.mark.parametrize(
@@ -235,12 +235,12 @@ def test_the_c_scan_refuses_a_rule_that_would_leave_its_bounds(changes: dict[str
 )
 def test_the_c_scan_refuses_arguments_of_other_types(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
-        _gear.cut(*arguments)
+        _scan.cut_gear(*arguments)
 
 
 def test_the_c_scan_refuses_numbers_that_do_not_fit() -> None:
     with pytest.raises(OverflowError):
-        _gear.cut(b"data", ROOMY._replace(max_size_bytes=1 << 64), True)
+        _scan.cut_gear(b"data", ROOMY._replace(max_size_bytes=1 << 64), True)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_the_c_scan_refuses_numbers_that_do_not_fit() -> None:
 def test_the_c_scan_lets_go_of_its_buffers_after_an_error(rule: Any) -> None:
     data = bytearray(5000)
     with pytest.raises((ValueError, TypeError)):
-        _gear.cut(data, rule, True)
+        _scan.cut_gear(data, rule, True)
     data.clear()
 
 

@@ -40,7 +40,7 @@ OUTSIDE: dict[str, frozenset[str]] = {
     "plugins/chacha20poly1305": frozenset({"cryptography"}),
     "plugins/files": frozenset({"numpy"}),
     "plugins/fixed": frozenset({"numpy"}),
-    "plugins/gear": frozenset({"numpy"}),
+    "plugins/gear": frozenset({"cryptography", "numpy"}),
 }
 """Which packages of other people a floor or a plugin may import; none where there is no line."""
 

@@ -9,7 +9,7 @@ from bitbacker.spi import Buffer
 from bitbacker_plugins.gear.rule import GearConfig, rule_of
 
 try:
-    from bitbacker_plugins.gear._gear import cut as scan
+    from bitbacker_plugins.gear._scan import cut_gear as scan
 
     IMPLEMENTATION = "c"
 except ImportError:
