@@ -27,7 +27,8 @@ class SeenSession:
     """One session as the storage saw it: a head came, and before it so many large and small segments.
 
     `time_ns` is None when this machine cannot tell; the storage has a clock of its own.  `complete`
-    is false when a prune may have removed segments that the storage saw come.
+    is false when a prune may have removed segments that the storage saw come, or when two clients
+    committed at once, so that the segments of both count for the first of the two sessions.
     """
 
     number: int
@@ -44,12 +45,13 @@ class SeenSession:
 
 @dataclass(frozen=True, slots=True)
 class StoredObjects:
-    """What a listing of the storage shows."""
+    """What a listing of the storage shows; orphans are segments that came without a session."""
 
     keyslots: int
     heads: int
     large: int
     small: int
+    orphans: int
     size_bytes: int
 
 
@@ -130,7 +132,7 @@ def leaks_of(repository: Repository) -> Leaks:
             commits,
             _with_snapshots(times, newest.number, catalog.snapshots, catalog.segments),
         ),
-        objects=_objects(heads, segments),
+        objects=_objects(heads, segments, catalog.segments),
         access=access_seen(runs),
         prunes=newest.prunes,
         changes=tuple(map(_change, catalog.snapshots)),
@@ -145,8 +147,8 @@ def sessions_seen(
 ) -> tuple[SeenSession, ...]:
     """Every session up to the newest head.
 
-    A commit of this machine is in its trace as the storage saw it.  Of others the live segments
-    tell; the record of a condemned one says no longer how large it was and when it came.
+    The live segments tell; the record of a condemned one says no longer how large it was and when it
+    came.  Once a prune may have removed some, the trace of this machine tells of its own sessions.
     """
     large: Counter[int] = Counter()
     small: Counter[int] = Counter()
@@ -156,9 +158,10 @@ def sessions_seen(
             count[record.born] += 1
     sessions = []
     for number in range(1, newest.number + 1):
-        traced = commits.get(number)
+        traced = commits.get(number) if newest.prunes else None
         seen = (large[number], small[number]) if traced is None else (traced.large, traced.small)
-        complete = traced is not None or newest.prunes == 0
+        # Only the first session, which makes the repository, stores no segment.
+        complete = traced is not None or (newest.prunes == 0 and (any(seen) or number == 1))
         sessions.append(SeenSession(number, times.get(number), *seen, complete))
     return tuple(sessions)
 
@@ -203,10 +206,13 @@ def _with_snapshots(
     return found
 
 
-def _objects(heads: Sequence[ObjectInfo], segments: Sequence[ObjectInfo]) -> StoredObjects:
+def _objects(
+    heads: Sequence[ObjectInfo], segments: Sequence[ObjectInfo], known: Mapping[bytes, SegmentRecord]
+) -> StoredObjects:
     large = sum(info.size_bytes == names.LARGE_SEGMENT_SIZE_BYTES for info in segments)
+    orphans = sum(names.segment_identity(info.name) not in known for info in segments)
     size = sum(info.size_bytes for info in (*heads, *segments)) + names.KEYSLOTS_SIZE_BYTES
-    return StoredObjects(1, len(heads), large, len(segments) - large, size)
+    return StoredObjects(1, len(heads), large, len(segments) - large, orphans, size)
 
 
 def access_seen(runs: Sequence[Run]) -> SeenAccess:

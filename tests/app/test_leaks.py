@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from bitbacker.repo.forget import forget
 from bitbacker.repo.open import Repository
 from bitbacker.repo.sweep import execute_prune
 from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
+from bitbacker.spi import Buffer
 from bitbacker.testing.faults import Operation, RecordingTransport
 from lab import Lab, back_up, contents
 
@@ -26,7 +27,19 @@ Session = tuple[int, int, int]
 
 
 class Desk(RecordingTransport):
-    """One storage in memory that outlives the commands that close it."""
+    """One storage in memory that outlives the commands that close it.
+
+    What `before_next_head` does is done once, when a head is about to be put.
+    """
+
+    before_next_head: Callable[[], None] | None = None
+
+    def put(self, name: str, data: Buffer, *, replace: bool = False) -> None:
+        action = self.before_next_head
+        if action is not None and name.startswith("heads/"):
+            self.before_next_head = None
+            action()
+        super().put(name, data, replace=replace)
 
     def close(self) -> None:
         """It stays."""
@@ -37,7 +50,7 @@ class Watched:
     """A repository behind a storage that writes down whatever it is asked."""
 
     lab: Lab
-    recording: RecordingTransport
+    recording: Desk
     source: Path
     rng: random.Random
 
@@ -117,6 +130,7 @@ def objects_by_storage(log: Sequence[Operation]) -> StoredObjects:
         heads=kinds["heads", 64 * KIB],
         large=kinds["segments", 4 * MIB],
         small=kinds["segments", 256 * KIB],
+        orphans=0,
         size_bytes=sum(there.values()) + 4 * KIB,
     )
 
@@ -176,6 +190,27 @@ def test_after_a_prune_another_machine_tells_what_is_left_and_says_so(watched: W
     assert sessions_by_storage(log) != told(found), "the prune has removed something"
     assert not any(session.complete for session in found.sessions)
     assert objects_by_storage(log) == found.objects
+
+
+def test_what_came_without_a_session_is_told(watched: Watched) -> None:
+    watched.back_up(10)
+    client = watched.run()
+    client.storage.put_new(names.segment_name(bytes(16)), bytes(names.SMALL_SEGMENT_SIZE_BYTES))
+    client.close()
+    found = watched.leaks()
+    assert replace(objects_by_storage(watched.recording.log), orphans=1) == found.objects
+
+
+def test_two_clients_that_commit_at_once_count_for_the_first_of_two_sessions(watched: Watched) -> None:
+    """So they do for the storage, unless it goes by their addresses."""
+    watched.back_up(10)
+    watched.recording.before_next_head = lambda: watched.back_up(5 * MIB, "two")
+    watched.back_up(3 * MIB)
+    for machine in ("one", "two", "nobody"):
+        found = watched.leaks(machine)
+        assert sessions_by_storage(watched.recording.log) == told(found)
+        assert (0, 0) == (found.sessions[-1].large, found.sessions[-1].small)
+        assert [True, True, True, False] == [session.complete for session in found.sessions]
 
 
 def test_what_truly_changed_is_not_in_the_storages_part(watched: Watched) -> None:
@@ -242,5 +277,5 @@ def test_how_many_heads_are_read_does_not_grow(watched: Watched) -> None:
 def test_a_new_repository_has_shown_one_head(watched: Watched) -> None:
     found = watched.leaks()
     assert [(1, 0, 0)] == told(found)
-    assert StoredObjects(1, 1, 0, 0, 68 * KIB) == found.objects
+    assert StoredObjects(1, 1, 0, 0, 0, 68 * KIB) == found.objects
     assert (None, (), ()) == (found.access.since_ns, found.access.commands, found.changes)

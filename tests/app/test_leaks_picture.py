@@ -32,7 +32,7 @@ def leaks(*sessions: SeenSession) -> Leaks:
         if one.time_ns is not None
     )
     access = SeenAccess(None, (), 0, 0, 0)
-    return Leaks(sessions, StoredObjects(1, len(sessions), 1, 1, 1), access, 0, changes)
+    return Leaks(sessions, StoredObjects(1, len(sessions), 1, 1, 0, 1), access, 0, changes)
 
 
 FOUND = leaks(session(1, 0, 0, 0), session(2, 1, 3, 2), session(3, None), session(4, 3))

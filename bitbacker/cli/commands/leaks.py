@@ -18,6 +18,7 @@ from bitbacker.cli.output import Output, json_text, json_time, local_time, size
 LAST = 20
 ID_DIGITS = 8
 CANNOT_TELL = """\
+The storage also knows from which address and with which credential each request came.
 Nothing else can be derived from it: not names, numbers, sizes, times, modes or owners of files, not
 which of them changed, not how many sources, hosts, tags and snapshots there are, not what a snapshot
 needs, and not whether anything was compressed or stored before, beyond what the volume says.
@@ -77,7 +78,7 @@ def _show_sessions(out: Output, found: Leaks, last: int) -> None:
     if len(shown) < len(found.sessions):
         out.detail(f"(the last {len(shown)} of {len(found.sessions)} sessions; --last 0 shows all)")
     if not all(session.complete for session in shown):
-        out.text("* a prune may have removed segments of this session that the storage has seen")
+        out.text("* more may have come: a prune has removed segments, or two clients committed at once")
     objects = found.objects
     out.text()
     out.text(f"Volume:   {size(found.volume_bytes)} in {len(found.sessions)} sessions")
@@ -85,6 +86,8 @@ def _show_sessions(out: Output, found: Leaks, last: int) -> None:
         f"Objects:  {objects.keyslots} keyslots, {objects.heads} heads, {objects.large} large and "
         f"{objects.small} small segments, {size(objects.size_bytes)} in all"
     )
+    if objects.orphans:
+        out.text(f"Orphans:  {objects.orphans} segments came without a session, for example before a crash")
     out.text(f"Prunes:   {found.prunes}")
     out.text()
     for session in shown:
@@ -103,6 +106,7 @@ def _show_sessions(out: Output, found: Leaks, last: int) -> None:
         heads=objects.heads,
         large_segments=objects.large,
         small_segments=objects.small,
+        orphan_segments=objects.orphans,
         bytes=objects.size_bytes,
     )
 
