@@ -43,7 +43,7 @@ from bitbacker.repo.write import Placed, RawBlock
 
 PASSES_MAX = 5
 HEADS_KEPT = 16
-_JOINED_BYTES = 1024 * 1024
+_JOINED_BYTES = (256 * 1024, 1024 * 1024)
 _random = random.SystemRandom()
 
 
@@ -289,13 +289,13 @@ def _picked(raw: bytes | memoryview, ids: npt.NDArray[np.void], locations: npt.N
 
 
 def _joined(blocks: Iterator[RawBlock]) -> Iterator[RawBlock]:
-    """Small blocks put together, because they compress better."""
+    """Small blocks put together, because they compress better; in many sizes, which fill segments better."""
     waiting: list[RawBlock] = []
-    size = 0
+    size, limit = 0, _random.randrange(*_JOINED_BYTES)
     for block in blocks:
-        if waiting and size + len(block.data) > _JOINED_BYTES:
+        if waiting and size + len(block.data) > limit:
             yield _join(waiting)
-            waiting, size = [], 0
+            waiting, size, limit = [], 0, _random.randrange(*_JOINED_BYTES)
         waiting.append(block)
         size += len(block.data)
     if waiting:
