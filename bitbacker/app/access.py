@@ -32,6 +32,7 @@ from bitbacker.host import Host, Kind
 from bitbacker.repo.create import create
 from bitbacker.repo.open import Repository, open_repository
 from bitbacker.repo.settings import LocalPaths, RepositoryOptions
+from bitbacker.repo.slot_memory import SlotMemory
 from bitbacker.spi import Source, Transport
 
 Prompt = Callable[[str], str]
@@ -130,7 +131,10 @@ class Wiring:
         with ExitStack() as stack:
             transport = stack.enter_context(closing(self.transport(remote)))
             unlocker, maker = self.new_unlocker(remote), HostMaker(self.host)
-            repository = create(transport, unlocker, self.options(), maker, self.paths, label=label)
+            location = shown_url(remote.url)
+            repository = create(
+                transport, unlocker, self.options(), maker, self.paths, label=label, location=location
+            )
             stack.pop_all()
         return self._connection(remote, repository, unlocker)
 
@@ -141,13 +145,22 @@ class Wiring:
             unlocker, maker = self.unlocker(remote), HostMaker(self.host)
             try:
                 repository = open_repository(
-                    transport, unlocker, maker, self.paths, use_cache=self._access.use_cache
+                    transport,
+                    unlocker,
+                    maker,
+                    self.paths,
+                    use_cache=self._access.use_cache,
+                    location=shown_url(remote.url),
                 )
             except RepositoryMissing as error:
                 raise RepositoryMissing(f"there is no repository at {shown_url(remote.url)}") from error
             # From here on the connection closes it.
             stack.pop_all()
         return self._connection(remote, repository, unlocker)
+
+    def used_before(self, remote: Remote) -> bool:
+        """Whether this machine has opened a repository at this place."""
+        return SlotMemory(self.paths.state, shown_url(remote.url)).used_before
 
     def _connection(self, remote: Remote, repository: Repository, unlocker: Unlocker) -> Connection:
         repository.purpose = self._access.command

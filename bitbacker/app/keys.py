@@ -32,21 +32,25 @@ class Added:
 
 def list_keys(connection: Connection) -> tuple[KeyInfo, ...]:
     """The keys in use.  Raises `StorageError`, `DamageError`."""
-    return slots.list_keys(connection.repository.storage, connection.unlocker)
+    repository = connection.repository
+    return slots.list_keys(repository.storage, connection.unlocker, repository.slot_memory)
 
 
 def add_key(connection: Connection, options: KeyOptions) -> Added:
     """Let another secret open the repository.  Raises `RepositoryError` when there is no room."""
     code = new_recovery_code() if options.recovery_code else ""
     unlocker = Unlocker(code) if code else _new_password(connection, options)
-    storage = connection.repository.storage
-    number = slots.add_key(storage, connection.unlocker, unlocker, options.label)
+    repository = connection.repository
+    number = slots.add_key(
+        repository.storage, connection.unlocker, unlocker, options.label, repository.slot_memory
+    )
     return Added(number, code)
 
 
 def remove_key(connection: Connection, number: int) -> None:
     """Forget a key.  Raises `RepositoryError` when it is the one in use, or does not exist."""
-    slots.remove_key(connection.repository.storage, connection.unlocker, number)
+    repository = connection.repository
+    slots.remove_key(repository.storage, connection.unlocker, number, repository.slot_memory)
 
 
 def _new_password(connection: Connection, options: KeyOptions) -> Unlocker:

@@ -159,7 +159,8 @@ class _Running:
         try:
             return self._wiring.open(remote)
         except RepositoryMissing:
-            if not remote.create or self._request.dry_run:
+            # Where a repository was used before, a new one would hide that the old one is gone.
+            if not remote.create or self._request.dry_run or self._wiring.used_before(remote):
                 raise
         connection = self._wiring.create(remote)
         self._did(Step(name, "", "init", f"repository made at {shown_url(remote.url)}"))

@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 SLOTS = 7
 PART_SIZE_BYTES = 508
 ROOT_KEY_SIZE_BYTES = 32
+HASH_SIZE_BYTES = 32
 LABEL_MAX_BYTES = 40
 
 
@@ -66,6 +67,17 @@ class SlotInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which slots a directory describes: `generation` counts changes of keys, from 1.
+
+    `slots_hash` is the BLAKE3 of the seven slots.  Generation 0 says that there is no stamp.
+    """
+
+    generation: int = 0
+    slots_hash: bytes = bytes(HASH_SIZE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """The sealed parts of a keyslots object."""
 
@@ -98,19 +110,34 @@ def decode_slot(plaintext: bytes | bytearray | memoryview) -> SlotContent:
     return SlotContent(root_key, Constants(cipher, chunker))
 
 
-def encode_directory(infos: tuple[SlotInfo, ...], size_bytes: int) -> bytes:
+def encode_directory(infos: tuple[SlotInfo, ...], size_bytes: int, stamp: Stamp | None = None) -> bytes:
     """The plaintext of the directory, padded with zeros; long labels are cut."""
     writer = Writer()
     for info in infos:
         writer.u8(info.kind)
         writer.u64(info.created_s)
         writer.blob(info.label.encode("utf-8", "replace")[:LABEL_MAX_BYTES])
+    if stamp is not None:
+        writer.u64(stamp.generation)
+        writer.raw(stamp.slots_hash)
     return _padded(writer.bytes(), size_bytes, "the directory of key slots is too long")
 
 
 def decode_directory(plaintext: bytes | bytearray | memoryview) -> tuple[SlotInfo, ...]:
     """Raises `FormatError`."""
+    return _read_infos(Reader(plaintext))
+
+
+def decode_stamp(plaintext: bytes | bytearray | memoryview) -> Stamp:
+    """What stands behind the slots in a directory.  Raises `FormatError`."""
     reader = Reader(plaintext)
+    _read_infos(reader)
+    if reader.left < 8 + HASH_SIZE_BYTES:
+        return Stamp()
+    return Stamp(reader.u64(), reader.raw(HASH_SIZE_BYTES))
+
+
+def _read_infos(reader: Reader) -> tuple[SlotInfo, ...]:
     infos: list[SlotInfo] = []
     for _ in range(SLOTS):
         kind, created_s, label = reader.u8(), reader.u64(), reader.blob()

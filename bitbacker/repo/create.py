@@ -20,7 +20,8 @@ from bitbacker.format.head import HASH_SIZE_BYTES, Head
 from bitbacker.format.keyslots import ROOT_KEY_SIZE_BYTES, Constants, SlotContent
 from bitbacker.repo.open import Repository
 from bitbacker.repo.settings import LocalPaths, PluginMaker, RepositoryOptions
-from bitbacker.repo.slots import first_keyslots, unlock
+from bitbacker.repo.slot_memory import SlotMemory
+from bitbacker.repo.slots import first_keyslots, open_keyslots, seen_slots
 from bitbacker.repo.storage import Storage
 from bitbacker.spi import Transport
 
@@ -36,6 +37,7 @@ def create(
     paths: LocalPaths,
     *,
     label: str = "",
+    location: str = "",
 ) -> Repository:
     """Make a repository: its keyslots, whose exclusive creation decides who made it, then its first head.
 
@@ -45,15 +47,18 @@ def create(
     storage = Storage(transport)
     if storage.first(names.HEADS) is not None:
         raise RepositoryPresent("there is a repository here already")
-    content = _begun_content(storage, unlocker)
+    memory = SlotMemory(paths.state, location)
+    content = _begun_content(storage, unlocker, memory)
     if content is None:
         probe_exclusive(storage)
         content = SlotContent(
             secrets.token_bytes(ROOT_KEY_SIZE_BYTES), Constants(options.cipher, options.chunker)
         )
         _check_chunker(Repository(storage, content, maker, paths))
-        _put_keyslots(storage, first_keyslots(unlocker, content, label))
-    repository = Repository(storage, content, maker, paths)
+        data = first_keyslots(unlocker, content, label)
+        _put_keyslots(storage, data)
+        memory.store(seen_slots(data, content))
+    repository = Repository(storage, content, maker, paths, location=location)
     first = Head(1, bytes(HASH_SIZE_BYTES), time.time_ns(), secrets.token_bytes(16), 0, 0, 0, (), ())
     try:
         repository.heads.acknowledge(repository.heads.put(first))
@@ -62,18 +67,20 @@ def create(
     return repository
 
 
-def _begun_content(storage: Storage, unlocker: Unlocker) -> SlotContent | None:
+def _begun_content(storage: Storage, unlocker: Unlocker, memory: SlotMemory) -> SlotContent | None:
     """What an earlier run has begun, when this password opens it."""
     try:
         data = storage.get(names.KEYSLOTS)
     except ObjectMissing:
         return None
     try:
-        return unlock(data, unlocker)
+        opened = open_keyslots(data, unlocker)
     except WrongPassword as error:
         raise RepositoryPresent(
             "somebody has begun to make a repository here with another password"
         ) from error
+    memory.store(seen_slots(data, opened.content, opened.generation))
+    return opened.content
 
 
 def _put_keyslots(storage: Storage, data: bytes) -> None:

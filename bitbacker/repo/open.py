@@ -16,11 +16,12 @@ from bitbacker.repo.index import ChunkIndex, load_index
 from bitbacker.repo.pin import Pin
 from bitbacker.repo.read import SegmentReader
 from bitbacker.repo.settings import LocalPaths, PluginMaker
+from bitbacker.repo.slot_memory import SlotMemory
 from bitbacker.repo.slots import unlock
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.tables import TableReader
-from bitbacker.repo.volume import Padding
 from bitbacker.repo.trace import Trace
+from bitbacker.repo.volume import Padding
 from bitbacker.spi import Chunker, Transport
 
 
@@ -36,8 +37,11 @@ class Repository:
         *,
         use_cache: bool = True,
         padding: Padding | None = None,
+        location: str = "",
     ) -> None:
+        """`location` names the place of the storage, for what this machine remembers of it."""
         self.storage = storage
+        self.slot_memory = SlotMemory(paths.state, location)
         self.padding = padding or Padding()
         self.keys: Keys = keys_of(content.root_key)
         self.constants: Constants = content.constants
@@ -92,8 +96,9 @@ def open_repository(
     paths: LocalPaths,
     *,
     use_cache: bool = True,
+    location: str = "",
 ) -> Repository:
-    """Unlock the repository on a storage.
+    """Unlock the repository on a storage; `location` names the place, for what is remembered of it.
 
     Raises `RepositoryMissing`, `WrongPassword`, `VersionUnknown`, `DamageError`, `PluginError`,
     `StorageError`.
@@ -103,4 +108,5 @@ def open_repository(
         data = storage.get(names.KEYSLOTS)
     except ObjectMissing as error:
         raise RepositoryMissing("there is no repository here") from error
-    return Repository(storage, unlock(data, unlocker), maker, paths, use_cache=use_cache)
+    content = unlock(data, unlocker, SlotMemory(paths.state, location))
+    return Repository(storage, content, maker, paths, use_cache=use_cache, location=location)
