@@ -213,6 +213,7 @@ def decoders() -> tuple[Decoder, ...]:
     entry_root = TableRoot(BlockKind.ENTRIES, (page,), (), rungs)
     extras = EntryExtras((Xattr(b"user.x", b"y"),), (ExtentRef(0, 4), ExtentRef(9, 1)))
     infos = (SlotInfo(SlotKind.PASSPHRASE, 5, "label"), *[SlotInfo(SlotKind.UNUSED)] * 6)
+    stamp = keyslots.Stamp(3, bits("slots", 32))
     return (
         Decoder("extras", decode_extras, encode_extras(extras)),
         Decoder("entry page", decode_page, example_page(), encode_page),
@@ -223,6 +224,7 @@ def decoders() -> tuple[Decoder, ...]:
         Decoder("head", with_sketch(decode_head), example_head()[:-SKETCH_SIZE_BYTES]),
         Decoder("slot", keyslots.decode_slot, example_slot()),
         Decoder("slot directory", keyslots.decode_directory, keyslots.encode_directory(infos, 110)),
+        Decoder("slot stamp", keyslots.decode_stamp, keyslots.encode_directory(infos, 150, stamp)),
         Decoder("keyslots", open_keyslots, example_keyslots()),
         Decoder("segment", open_segment, example_segment()),
         Decoder("fingerprints", decode_sketch_and_list, example_list(), encode_list),

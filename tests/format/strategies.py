@@ -21,7 +21,7 @@ from bitbacker.format.entries import Directory, EntryPage, Extra, page_of
 from bitbacker.format.extras import EntryExtras, ExtentRef, Xattr
 from bitbacker.format.head import ANCESTORS_MAX, DIGEST_SIZE_BYTES, PART_CELL_SIZE_BYTES, Head, SourceTip
 from bitbacker.format.index import IDS_DTYPE, LOCATION_DTYPE, IndexPage
-from bitbacker.format.keyslots import SLOTS, Constants, PluginChoice, SlotContent, SlotInfo, SlotKind
+from bitbacker.format.keyslots import SLOTS, Constants, PluginChoice, SlotContent, SlotInfo, SlotKind, Stamp
 from bitbacker.format.root import RUNG_LIST, RUNG_SKETCH, TABLE_KINDS, PageRef, TableRef, TableRoot
 from bitbacker.spi import ROW
 
@@ -136,6 +136,8 @@ slot_infos = st.lists(
     min_size=SLOTS,
     max_size=SLOTS,
 ).map(tuple)
+
+stamps = st.builds(Stamp, u64, st.binary(min_size=32, max_size=32))
 
 kinds = st.sampled_from([stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK])
 modes = st.builds(lambda kind, bits: kind | bits, kinds, st.integers(0, 0o7777))

@@ -34,8 +34,10 @@ from bitbacker.format.keyslots import (
     SlotContent,
     SlotInfo,
     SlotKind,
+    Stamp,
     decode_directory,
     decode_slot,
+    decode_stamp,
     encode_directory,
     encode_slot,
     join,
@@ -297,6 +299,17 @@ def test_plugin_parameters_that_do_not_fit_are_refused() -> None:
 @given(strategies.slot_infos)
 def test_slot_directory(infos: tuple[SlotInfo, ...]) -> None:
     assert decode_directory(encode_directory(infos, 460)) == infos
+
+
+@given(strategies.slot_infos, strategies.stamps)
+def test_slot_directory_with_a_stamp(infos: tuple[SlotInfo, ...], stamp: Stamp) -> None:
+    data = encode_directory(infos, 460, stamp)
+    assert (decode_directory(data), decode_stamp(data)) == (infos, stamp)
+
+
+def test_a_slot_directory_without_a_stamp_has_generation_0() -> None:
+    infos = (SlotInfo(SlotKind.UNUSED),) * SLOTS
+    assert decode_stamp(encode_directory(infos, 460)) == Stamp()
 
 
 @pytest.mark.parametrize("label", ["ä" * 100, "\udcff", "x" * 100])

@@ -78,7 +78,7 @@ def pages(builder: Builder, table: TableRef) -> Iterator[EntryPage]:
 
 
 def by_the_rule(builder: Builder, tables: Sequence[TableRef]) -> Counter[int]:
-    """F-6.35: without the drops of each table, with the entries that it adds, table after table."""
+    """F-6.36: without the drops of each table, with the entries that it adds, table after table."""
     found: Counter[int] = Counter()
     for table in tables:
         read = list(pages(builder, table))

@@ -33,6 +33,7 @@ from bitbacker.format.keyslots import (
     SlotContent,
     SlotInfo,
     SlotKind,
+    Stamp,
     encode_directory,
     encode_slot,
 )
@@ -158,8 +159,9 @@ def keyslots(plan: KeyslotsPlan) -> bytes:
     """Section 10."""
     salt = derived(f"directory salt {plan.root_key.hex()}", 32)
     key = hkdf(plan.root_key, salt, b"bitbacker/1/slot-directory", 32)
-    directory = salt + AESGCM(key).encrypt(NONCE, encode_directory(plan.infos(), 460), b"directory")
-    return checksummed(b"".join(plan.slot(number) for number in range(SLOTS)) + directory)
+    slots = b"".join(plan.slot(number) for number in range(SLOTS))
+    content = encode_directory(plan.infos(), 460, Stamp(1, blake3(slots).digest()))
+    return checksummed(slots + salt + AESGCM(key).encrypt(NONCE, content, b"directory"))
 
 
 class Builder:
@@ -214,15 +216,19 @@ class Builder:
         )
         return replace(head, **changes)
 
-    def commit(self, session: Session, *, born: int, tip: SourceTip | None = None) -> None:
-        """Store the session's segment and a head that holds what it wrote."""
+    def commit(
+        self, session: Session, *, born: int, tip: SourceTip | None = None, empty: Sequence[Session] = ()
+    ) -> None:
+        """Store the session's segment, `empty` ones for its volume, and a head that holds what it wrote."""
         head = self.head
-        total = head.segments_sum + self.keys.segment_hash(session.identity)
-        self.put(session.name, bytes(session.writer.finish()))
+        total = head.segments_sum
+        for segment in (session, *empty):
+            total += self.keys.segment_hash(segment.identity)
+            self.put(segment.name, bytes(segment.writer.finish()))
         assert born <= head.number + 1
         self.put_head(
             self.next_head(
-                segments=head.segments + 1,
+                segments=head.segments + 1 + len(empty),
                 segments_sum=total % 2**256,
                 catalogs=(*head.catalogs, *session.catalogs),
                 indexes=(*head.indexes, *session.indexes),

@@ -227,7 +227,7 @@ class Faults:
         )
         rung = PageRef(self.session.block(BlockKind.FINGERPRINTS, bytes(8)), b"\x03", 0)
         self._add(
-            Fault("rung-kind", "A rung is neither a sketch nor a list (F-5.9).", "format"),
+            Fault("rung-kind", "A rung is neither a sketch nor a list (F-5.8).", "format"),
             self.session.table(replace(root, rungs=(rung,))),
         )
         self._add(
@@ -317,7 +317,7 @@ class SpoiledObjects:
                 segments_sum=self._head.segments_sum ^ 1
             ),
             Fault(
-                "head-sketches", "The sketches of a head take more room than it has (F-9.11).", "format"
+                "head-sketches", "The sketches of a head take more room than it has (F-9.10).", "format"
             ): encoded(tips=(replace(self._head.tips[0], part_cells=1667, sketch=b""),)),
             Fault(
                 "head-reference", "A head names a catalog with a wrong raw size (F-5.1).", "format"
@@ -330,7 +330,7 @@ class SpoiledObjects:
         number, old = 20, tuple(derived(f"ancestor {at}", 16) for at in range(16))
         for fault, ancestors in (
             (Fault("head-old", "A head with as many ancestors as there may be.", "success"), old[:15]),
-            (Fault("head-ancestors", "A head has 16 ancestors (F-9.10).", "format"), old),
+            (Fault("head-ancestors", "A head has 16 ancestors (F-9.9).", "format"), old),
         ):
             head = replace(self._head, number=number, ancestors=ancestors)
             name = names.head_name(number)

@@ -273,8 +273,9 @@ class Deltas:
         )
         self._moved(session, base)
         session.index_table()
-        self._catalog(session)
-        self.builder.commit(session, born=3)
+        empty = Session(self.builder, "nothing but padding")
+        self._catalog(session, empty)
+        self.builder.commit(session, born=3, empty=[empty])
 
     def _second(self, session: Session, base: Tree) -> tuple[TableRef, Tree]:
         """Changed, new, gone; the drops are on two pages, the second of which has no directory.
@@ -341,10 +342,13 @@ class Deltas:
         table = session.entry_table([entry_page(listed(self.builder, base, paths))])
         self.snapshots["1"] = replace(self.snapshots["1"], tables=(table,))
 
-    def _catalog(self, session: Session) -> None:
-        own = SegmentRecord(session.identity, SegmentState.LIVE, session.size_bytes, 3)
+    def _catalog(self, session: Session, empty: Session) -> None:
+        own = [
+            SegmentRecord(segment.identity, SegmentState.LIVE, segment.size_bytes, 3)
+            for segment in (session, empty)
+        ]
         condemned = SegmentRecord(self.builder.random("condemned", 16), SegmentState.CONDEMNED, 0, 3)
-        records = [encode_segment(own), encode_segment(condemned), *session.head_records()]
+        records = [*map(encode_segment, own), encode_segment(condemned), *session.head_records()]
         records += [
             encode_snapshot(self.snapshots[label]) for label in self.snapshots if label != "forgotten"
         ]

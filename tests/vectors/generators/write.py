@@ -88,7 +88,8 @@ def changed(told: dict[str, Told]) -> Lines:
     """Objects that are altered, cut, moved or removed."""
     objects = stored(told["deltas"])
     newest = min(name for name in objects if name.startswith(names.HEADS))
-    one, other = sorted(name for name in objects if name.startswith(names.SEGMENTS))
+    random = told["deltas"].builder.random
+    one, other = (names.segment_name(random(f"segment {label}", 16)) for label in ("base", "deltas"))
     next_head = names.head_name(names.head_number(newest) + 1)
     cases: dict[str, tuple[str, str, list[str]]] = {
         "keyslots-removed": ("There is no repository.", "no-repository", ["remove keyslots"]),
