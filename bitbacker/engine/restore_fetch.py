@@ -21,7 +21,7 @@ import numpy.typing as npt
 from bitbacker.crypto.keys import Keys
 from bitbacker.errors import DamageError
 from bitbacker.repo.open import Repository
-from bitbacker.repo.read import OpenSegment
+from bitbacker.repo.read import OpenSegment, missing
 
 T = TypeVar("T")
 
@@ -63,10 +63,14 @@ def deliveries(repository: Repository, wanted: WantedChunks) -> Generator[Delive
     Raises `StorageError` when the storage does not answer; damage is told in the deliveries.
     """
     reader = repository.segments
-    with closing(reader.opened(reader.round(wanted.segments))) as segments:
+    fetched = reader.round(wanted.segments)
+    with closing(reader.opened(fetched)) as segments:
         for identity, segment in segments:
             for work in wanted.of(identity):
                 yield _open(work, segment, repository.keys)
+    for identity in set(wanted.segments).difference(fetched):
+        for work in wanted.of(identity):
+            yield _open(work, missing(identity), repository.keys)
 
 
 def _open(work: Wanted, segment: OpenSegment | DamageError, keys: Keys) -> Delivery:

@@ -18,7 +18,7 @@ from bitbacker.format import names
 from bitbacker.format.head import Head
 from bitbacker.repo.cache import TableCache
 from bitbacker.repo.open import Repository
-from bitbacker.repo.read import SEGMENT_SIZES_BYTES, OpenSegment, SegmentMissing, SegmentReader
+from bitbacker.repo.read import SEGMENT_SIZES_BYTES, OpenSegment, SegmentMissing, SegmentReader, missing
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.tables import TableReader
 
@@ -72,9 +72,7 @@ class EverySegmentReader(SegmentReader):
 
     def _segment_of_tables(self, identity: bytes) -> OpenSegment:
         # Asking for it would say that it is wanted.
-        raise self._lost.get(identity) or SegmentMissing(
-            f"{names.segment_name(identity)} is missing from the storage"
-        )
+        raise self._lost.get(identity) or missing(identity)
 
 
 class ObliviousRepository(Repository):

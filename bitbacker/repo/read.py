@@ -27,6 +27,11 @@ class SegmentMissing(DamageError):
     code = "segment-missing"
 
 
+def missing(identity: bytes) -> SegmentMissing:
+    """The error for one segment."""
+    return SegmentMissing(f"{names.segment_name(identity)} is missing from the storage")
+
+
 class OpenSegment:
     """The plaintext of one segment, and what is in it."""
 
@@ -87,13 +92,13 @@ class SegmentReader:
         try:
             data = self._storage.get(name)
         except ObjectMissing as error:
-            raise SegmentMissing(f"{name} is missing from the storage") from error
+            raise missing(identity) from error
         if len(data) not in SEGMENT_SIZES_BYTES:
             raise SealBroken(f"{name} has {len(data)} bytes, which no segment has")
         return OpenSegment(identity, self._sealer.open(name, data))
 
     def round(self, wanted: Sequence[bytes]) -> Sequence[bytes]:
-        """Which segments to fetch, and in which order, when these are wanted."""
+        """Which segments to fetch, and in which order, when these are wanted; others are missing."""
         return wanted
 
     def opened(self, identities: Iterable[bytes]) -> Generator[Opened, None, None]:
