@@ -136,13 +136,13 @@ class Heads:
         """
         return [] if self._held is None else head_records(self._held.head, self._held.hash)
 
-    def all_records(self, newest: SeenHead) -> list[CatalogRecord]:
-        """The catalog records of all heads, for a catalog that is written anew.
+    def all_records(self, recorded: Mapping[int, bytes]) -> list[CatalogRecord]:
+        """The catalog records of all heads up to the newest that was seen, given those that there are.
 
         Heads that no session has recorded, because many were under way at once, are read again; so a
         prune asks for this before it removes heads.  Raises `ForkDetected`, `DamageError`, `StorageError`.
         """
-        known = self._walked(newest, self._recorded(newest.head), 1)
+        known = {} if self._held is None else self._walked(self._held, recorded, 1)
         return [hash_record(number, known[number]) for number in sorted(known)]
 
     def _walked(self, newest: SeenHead, recorded: Mapping[int, bytes], last: int) -> dict[int, bytes]:

@@ -22,6 +22,7 @@ from bitbacker.errors import DamageError, RaceLost
 from bitbacker.format import names
 from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
 from bitbacker.format.catalog import (
+    HEAD_KEY,
     SEGMENT_KEY,
     SNAPSHOT_KEY,
     CatalogRecord,
@@ -111,11 +112,14 @@ class _Execution:
         self._repository = repository
         self._plan = plan
         self._moved: dict[TableRef, TableRef] = {}
+        self._heads: list[CatalogRecord] = []
 
     def run(self) -> PruneResult:
         plan, repository = self._plan, self._repository
         if plan.nothing_to_do:
             return PruneResult(0, 0, 0)
+        # Before heads are removed, what they were is written down.
+        self._heads = repository.heads.all_records(plan.catalog.head_hashes)
         written = self._write_held_back() if plan.strict else self._write(repository)
         commit(repository, plan.head, _Sweep(repository, plan, written, self._moved))
         self._delete()
@@ -226,8 +230,9 @@ class _Execution:
         records += [
             CatalogRecord(key, value)
             for key, value in plan.catalog.records.items()
-            if not key.startswith((SNAPSHOT_KEY, SEGMENT_KEY))
+            if not key.startswith((SNAPSHOT_KEY, SEGMENT_KEY, HEAD_KEY))
         ]
+        records += self._heads
         records += [encode_segment(plan.catalog.segments[identity]) for identity in plan.kept]
         records += [
             encode_segment(SegmentRecord(identity, SegmentState.CONDEMNED, 0, plan.head.number + 1))
