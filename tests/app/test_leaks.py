@@ -19,6 +19,7 @@ from bitbacker.repo.sweep import execute_prune
 from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
 from bitbacker.spi import Buffer
 from bitbacker.testing.faults import Operation, RecordingTransport
+from bitbacker_plugins.files.read import RACY_NS
 from lab import Lab, back_up, contents
 
 KIB, MIB = 1024, 1024 * 1024
@@ -61,6 +62,8 @@ class Watched:
     def back_up(self, size: int, machine: str = "one") -> None:
         """A file of this size is new."""
         (self.source / f"{self.rng.getrandbits(64):x}").write_bytes(self.rng.randbytes(size))
+        # What was written just before it is read is read again by the next backup.
+        time.sleep(RACY_NS / 10**9)
         client = self.run(machine)
         back_up(client, self.source)
         client.close()
