@@ -185,9 +185,9 @@ class _Backup:
         cold = ColdPass(self._scan, self._repository.keys, read_all=self._options.read_all)
         local = cold.walk()
         found = climb(self._repository, tip, local, strict=self._options.strict)
-        self._set = full_set(tip) or FingerprintSet.empty().changed(local, found.local_only).changed(
-            found.remote_only, np.empty(0, np.uint64)
-        )
+        nothing = np.empty(0, np.uint64)
+        here = FingerprintSet.empty().changed(local, found.local_only)
+        self._set = here.changed(found.remote_only, nothing)
         cold.run(local, found, lambda: self._entries, self._between)
 
     def _problem(self, path: bytes, text: str) -> None:

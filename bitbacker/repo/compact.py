@@ -1,6 +1,8 @@
-"""Keeping the tables of a head few: small ones are merged, so that their number grows as a logarithm.
+"""Keeping the tables of a head few: when it lists too many catalog tables, everything small is merged.
 
-Merging changes nothing that anybody can see; a client that is overtaken meanwhile just leaves it.
+Every commit adds one catalog table, so the time of a compaction follows from the number of commits,
+whatever they stored.  It changes nothing that a snapshot shows; a client that is overtaken meanwhile
+just leaves it.
 """
 
 from __future__ import annotations
@@ -9,34 +11,39 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bitbacker.format.catalog import CatalogRecord
+from bitbacker.format.catalog import SNAPSHOT_KEY, CatalogRecord, decode_snapshot, encode_snapshot
 from bitbacker.format.head import Head
 from bitbacker.format.root import TableRef
 from bitbacker.repo.changes import own_segments_remain, with_segments
 from bitbacker.repo.commit import Superseded, commit
+from bitbacker.repo.fold import TABLES_MIN, Folding
 from bitbacker.repo.index import IndexTable, load_index
 from bitbacker.repo.open import Repository
 from bitbacker.repo.session import Coming, Session, Written, size_of
 
-TABLES_MAX = 8
+TABLES_MAX = 32
 _RATIO = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Merge:
-    """The change: merged tables take the place of those they were made of."""
+    """The change: merged tables take the place of those they were made of.
+
+    `tables` are the shorter lists of the snapshots of tips, by the identity of the snapshot.
+    """
 
     repository: Repository
     written: Written
-    catalogs: tuple[TableRef, ...]
+    base: Head
     indexes: tuple[TableRef, ...]
+    tables: dict[bytes, tuple[TableRef, ...]]
 
     def check(self, base: Head, newest: Head) -> None:
         """Somebody else may have merged or pruned."""
         if newest.prunes != base.prunes:
             own_segments_remain(self.repository, newest, self.written)
-        starts = newest.catalogs[: len(self.catalogs)] == self.catalogs
-        if not starts or not set(self.indexes) <= set(newest.indexes):
+        starts = newest.catalogs[: len(base.catalogs)] == base.catalogs
+        if not starts or not set(self.indexes) <= set(newest.indexes) or newest.prunes != base.prunes:
             raise Superseded
 
     def apply(self, newest: Head) -> Head:
@@ -45,9 +52,10 @@ class _Merge:
             at = indexes.index(self.indexes[0])
             indexes = [ref for ref in indexes if ref not in self.indexes]
             indexes[at:at] = self.written.indexes
-        catalogs = (self.written.catalog, *newest.catalogs[len(self.catalogs) :])
+        catalogs = (self.written.catalog, *newest.catalogs[len(self.base.catalogs) :])
         head = with_segments(newest, self.repository.keys, self.written.segments)
-        return replace(head, catalogs=catalogs, indexes=tuple(indexes))
+        tips = tuple(replace(tip, tables=self.tables.get(tip.snapshot, tip.tables)) for tip in newest.tips)
+        return replace(head, catalogs=catalogs, indexes=tuple(indexes), tips=tips)
 
     def holds(self, newest: Head) -> bool:
         return self.written.catalog in newest.catalogs
@@ -67,19 +75,37 @@ def tidy(repository: Repository) -> None:
 
 def compact(repository: Repository, head: Head) -> bool:
     """Merge the tables of a head when they are many; whether it was done.  Raises `StorageError`."""
-    if max(len(head.catalogs), len(head.indexes)) <= TABLES_MAX:
+    if len(head.catalogs) <= TABLES_MAX:
         return False
-    merged = _newest_small(head.indexes) if len(head.indexes) > TABLES_MAX else ()
-    catalog = repository.catalog(head)
+    merged = _newest_small(head.indexes) if len(head.indexes) > 1 else ()
+    index = _merged_index(repository, merged) if merged else None
+    records = dict(repository.catalog(head).records)
     with Session(repository) as session:
-        records = [CatalogRecord(key, value) for key, value in catalog.records.items()]
-        index = _merged_index(repository, merged) if merged else None
-        size = (0, 0) if index is None else (len(index.high), len(index.segments))
-        session.settle(Coming(size_of(records), (), *size))
+        foldings = {
+            tip.snapshot: Folding(session, repository.tables, tip.tables)
+            for tip in head.tips
+            if len(tip.tables) >= TABLES_MIN and SNAPSHOT_KEY + tip.snapshot in records
+        }
+        size = size_of([CatalogRecord(key, value) for key, value in records.items()])
+        rows = (0, 0) if index is None else (len(index.high), len(index.segments))
+        session.settle(
+            Coming(
+                size,
+                tuple(pages for folding in foldings.values() for pages in folding.coming.root_pages),
+                *rows,
+                tuple(rung for folding in foldings.values() for rung in folding.coming.rung_bytes),
+            )
+        )
+        tables = {snapshot: folding.finish() for snapshot, folding in foldings.items()}
+        for snapshot, shorter in tables.items():
+            key = SNAPSHOT_KEY + snapshot
+            old = decode_snapshot(CatalogRecord(key, records[key]))
+            records[key] = encode_snapshot(replace(old, tables=shorter)).value or b""
         indexes = () if index is None else session.write_indexes(index)
-        written = session.finish(records, head.number + 1, indexes)
+        every = [CatalogRecord(key, value) for key, value in records.items()]
+        written = session.finish(every, head.number + 1, indexes)
         try:
-            commit(repository, head, _Merge(repository, written, head.catalogs, merged))
+            commit(repository, head, _Merge(repository, written, head, merged, tables))
         except Superseded:
             return False
     return True

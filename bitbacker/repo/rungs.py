@@ -6,13 +6,14 @@ cut into pieces of blocks, which the root of the table lists.  docs/sketch.md ex
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from bitbacker.errors import FormatError
 from bitbacker.format.block import BlockKind
-from bitbacker.format.entries import PAGE_TARGET_BYTES
+from bitbacker.format.entries import PAGE_TARGET_BYTES, EntryPage
 from bitbacker.format.root import RUNG_LIST, RUNG_SKETCH, TableRef, TableRoot
 from bitbacker.format.sketch import (
     RUNG_PART_CELLS,
@@ -59,6 +60,16 @@ class Delta:
     dropped: Fingerprints
 
 
+def delta_of(pages: Iterable[EntryPage]) -> Delta:
+    """What the pages of a table say.  Raises `DamageError`."""
+    pieces = FirstPieces()
+    added, dropped = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    for page in pages:
+        added.append(pieces.of(page))
+        dropped.append(page.drops)
+    return Delta(np.concatenate(added), np.concatenate(dropped))
+
+
 class Rungs:
     """Reads the rungs of one table."""
 
@@ -79,7 +90,7 @@ class Rungs:
     def delta(self) -> Delta:
         """Everything that the table adds and drops.  Raises `DamageError`, `StorageError`."""
         if not any(rung.first_key == RUNG_LIST for rung in self._root.rungs):
-            return self._from_pages()
+            return delta_of(self._reader.entry_table(self._ref))
         return Delta(decode_list(self._read(RUNG_LIST)), self.dropped())
 
     def dropped(self) -> Fingerprints:
@@ -87,15 +98,6 @@ class Rungs:
         if not self._root.pages:
             return np.empty(0, np.uint64)
         return self._reader.entry_page(self._root.pages[-1]).drops
-
-    def _from_pages(self) -> Delta:
-        pieces = FirstPieces()
-        added = [np.empty(0, np.uint64)]
-        dropped = [np.empty(0, np.uint64)]
-        for page in self._reader.entry_table(self._ref):
-            added.append(pieces.of(page))
-            dropped.append(page.drops)
-        return Delta(np.concatenate(added), np.concatenate(dropped))
 
     def _read(self, kind: bytes) -> bytes:
         pieces = self._reader.rungs(self._root, kind)

@@ -112,7 +112,8 @@ def set_of_tables(reader: TableReader, tables: Iterable[TableRef]) -> Fingerprin
 def with_tip(tips: Sequence[SourceTip], tip: SourceTip) -> tuple[SourceTip, ...]:
     """The tips of a head with this one in front, and their sketches folded so that all have room."""
     every = [tip, *(other for other in tips if other.source != tip.source)]
-    part_cells = PART_CELLS >> (len(every) - 1).bit_length()
+    halvings = (len(every) - 1).bit_length()
+    part_cells = PART_CELLS >> halvings if PART_CELLS % (1 << halvings) == 0 else 0
     return tuple(_folded(one, part_cells) for one in every)
 
 
@@ -120,6 +121,7 @@ def _folded(tip: SourceTip, part_cells: int) -> SourceTip:
     if tip.part_cells <= part_cells:
         return tip
     if not part_cells:
+        # So many sources have no room; what is compared then are lists of fingerprints.
         return replace(tip, part_cells=0, sketch=b"")
     sketch = decode_sketch(tip.sketch, tip.part_cells).folded(part_cells)
     return replace(tip, part_cells=part_cells, sketch=sketch.encode())
