@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bitbacker.spi import NoConfig
+from bitbacker.spi import NoConfig, Transport
 from bitbacker_plugins.gear import GearChunker, GearConfig
 from bitbacker_plugins.memory import MemoryTransport
 from leak_lab.recording import RecordingTransport
@@ -40,6 +40,7 @@ class PlainDesk:
         self.source.mkdir(parents=True)
         self._url = f"memory://plain-{secrets.token_hex(8)}"
         self.transport = RecordingTransport(MemoryTransport(self._url, NoConfig()), keep_bytes=keep_bytes)
+        self._transport: Transport = self.transport
         self._known: set[str] = set()
 
     def back_up(self, *paths: Path, **options: Any) -> str:
@@ -47,19 +48,24 @@ class PlainDesk:
         before = self._previous()
         rows = [row for path in paths or (self.source,) for row in self._rows(path, before)]
         document = {"rows": rows, "options": {name: str(value) for name, value in options.items()}}
-        data = gzip.compress(json.dumps(document).encode(), mtime=0)
+        data = gzip.compress(json.dumps(document, ensure_ascii=False).encode(), mtime=0)
         name = f"snapshots/{self._number():032x}"
-        self.transport.put(name, data)
+        self._transport.put(name, data)
         return name
+
+    def restart(self, transport: Transport) -> None:
+        """A new process, which has forgotten what was stored, on this transport."""
+        self._transport = transport
+        self._known.clear()
 
     def restore(self, name: str, target: Path) -> None:
         """Write the files of a listing below `target`."""
-        for row in json.loads(gzip.decompress(self.transport.get(name)))["rows"]:
+        for row in json.loads(gzip.decompress(self._transport.get(name)))["rows"]:
             path = target / row["path"]
             if row["chunks"] is None:
                 path.mkdir(parents=True, exist_ok=True)
             else:
-                parts = [zlib.decompress(self.transport.get(chunk)) for chunk in row["chunks"]]
+                parts = [zlib.decompress(self._transport.get(chunk)) for chunk in row["chunks"]]
                 path.write_bytes(b"".join(parts))
 
     def close(self) -> None:
@@ -67,13 +73,13 @@ class PlainDesk:
         shutil.rmtree(self.folder)
 
     def _number(self) -> int:
-        return sum(1 for _ in self.transport.list("snapshots/")) + 1
+        return sum(1 for _ in self._transport.list("snapshots/")) + 1
 
     def _previous(self) -> dict[str, Row]:
-        newest = [info.name for info in self.transport.list("snapshots/")][-1:]
+        newest = [info.name for info in self._transport.list("snapshots/")][-1:]
         if not newest:
             return {}
-        rows = json.loads(gzip.decompress(self.transport.get(newest[0])))["rows"]
+        rows = json.loads(gzip.decompress(self._transport.get(newest[0])))["rows"]
         return {row["path"]: row for row in rows}
 
     def _rows(self, top: Path, before: dict[str, Row]) -> Iterator[Row]:
@@ -107,7 +113,7 @@ class PlainDesk:
     def _put(self, chunk: bytes) -> str:
         name = f"chunks/{hashlib.sha256(chunk).hexdigest()[:32]}"
         if name not in self._known:
-            self.transport.put(name, zlib.compress(chunk))
+            self._transport.put(name, zlib.compress(chunk), replace=True)
             self._known.add(name)
         return name
 

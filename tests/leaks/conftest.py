@@ -9,7 +9,7 @@ import pytest
 from leak_lab.laboratory import Laboratory, Result
 from leak_lab.report import page
 
-RUNS = 3
+RUNS = 2
 
 _results = pytest.StashKey[list[Result]]()
 
