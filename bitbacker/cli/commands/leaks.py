@@ -37,7 +37,7 @@ def leaks(
         ),
     ] = None,
 ) -> None:
-    """Show what the storage has learnt of this repository so far.
+    """Show what the storage has learnt so far.
 
     The first part is what the storage can see: sessions, their times and volumes, and its objects.
     The second is what this machine has asked for, from a trace that it keeps in its state directory;
