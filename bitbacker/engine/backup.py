@@ -91,7 +91,8 @@ def backup(
         head = repository.newest()
         try:
             tip = _tip(repository, head, options)
-            result = _Backup(repository, source, options, observer, base=head, tip=tip).run()
+            attempt = _Backup(repository, source, options, observer, base=head, tip=tip)
+            result = attempt.run()
         except Superseded:
             observer.note("a prune took away what this backup relied on; it starts again")
         except SegmentMissing:
@@ -101,7 +102,7 @@ def backup(
             observer.note("a prune moved what this backup was reading; it starts again")
         else:
             if not options.dry_run:
-                tidy(repository)
+                tidy(repository, attempt.head)
             return result
     raise RaceLost(f"prunes interfered {PASSES_MAX} times in a row")
 
@@ -143,6 +144,11 @@ class _Backup:
         self._partial: Snapshot | None = None
         self._stored_bytes = 0
         self._expected = Expected(repository.state_folder, options.host, options.source)
+
+    @property
+    def head(self) -> Head:
+        """The head that the last commit made."""
+        return self._base
 
     def run(self) -> BackupResult:
         """Walk, compare and read, then commit."""

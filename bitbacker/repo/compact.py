@@ -61,12 +61,11 @@ class _Merge:
         return self.written.catalog in newest.catalogs
 
 
-def tidy(repository: Repository) -> None:
-    """After a session: few tables in the head, and in the cache only those that it names.
+def tidy(repository: Repository, head: Head) -> None:
+    """After a session that committed `head`: few tables in it, and in the cache only those that it names.
 
     Raises `StorageError`, `DamageError`.
     """
-    head = repository.newest()
     if compact(repository, head):
         head = repository.newest()
     tables = (*head.catalogs, *head.indexes, *(table for tip in head.tips for table in tip.tables))
