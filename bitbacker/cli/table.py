@@ -38,6 +38,11 @@ WORDS = (
     Word("prune", "Free the space that no snapshot needs.", "bitbacker.cli.commands.prune:prune"),
     Word("check", "Prove that the repository is whole.", "bitbacker.cli.commands.check:check"),
     Word("stats", "Show how big the repository is.", "bitbacker.cli.commands.stats:stats"),
+    Word(
+        "witness",
+        "Print a line that detects a rollback, or check one.",
+        "bitbacker.cli.commands.witness:witness",
+    ),
     Word("leaks", "Show what the storage has learnt so far.", "bitbacker.cli.commands.leaks:leaks"),
     Word(
         "key",

@@ -59,6 +59,7 @@ def test_every_command_writes_what_is_documented(home: Home) -> None:
         ("prune", ["prune", "--yes"]),
         ("check", ["check"]),
         ("stats", ["stats"]),
+        ("witness", ["witness"]),
         ("leaks", ["leaks", "--plot", "leaks.png"]),
         ("key", ["key", "add", "--recovery-code"]),
         ("key", ["key", "list"]),
