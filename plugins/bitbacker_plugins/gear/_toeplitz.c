@@ -81,16 +81,16 @@ size_t toeplitz_first_match(const void *toeplitz_scan, const unsigned char *data
     const ToeplitzScan *scan = toeplitz_scan;
     const Path *path = scan->path;
     uint32_t low = (uint32_t)limit;
-    if (path->wide && begin == WINDOW && begin < end) {
-        if (toeplitz_narrow_match(scan, data, begin, begin + 1, low) == begin)
-            return begin;
-        begin++;
+    if (path->wide == 0 || end - begin <= path->wide)
+        return toeplitz_narrow_match(scan, data, begin, end, low);
+    if (toeplitz_narrow_match(scan, data, begin, begin + 1, low) == begin)
+        return begin;
+    for (size_t at = begin + 1; at < end; at += path->wide) {
+        /* The last stretch begins among positions that are known not to match. */
+        size_t from = end - at < path->wide ? end - path->wide : at;
+        size_t found = path->wide_match(scan->hash, data, from, low);
+        if (found < from + path->wide)
+            return found;
     }
-    while (path->wide && end - begin >= path->wide) {
-        size_t at = path->wide_match(scan->hash, data, begin, low);
-        if (at < begin + path->wide)
-            return at;
-        begin += path->wide;
-    }
-    return toeplitz_narrow_match(scan, data, begin, end, low);
+    return end;
 }

@@ -1,9 +1,9 @@
 /* One path of `toeplitz-aes` for x86, for vectors of one width.
  *
  * Included once for each width, with these defined: PATH, the path's name in C; NAME, its name; TARGET,
- * the instructions that it may use; AVAILABLE; VECTORS, how many vectors are worked on at once; and
- * VECTOR with LOAD, STORE, SPREAD (a block in every lane), ADD, XOR, CARRY (the reduction in each half
- * whose top bit is set), AES, AES_LAST, MIN and ANY_BELOW (the first number of any block).
+ * the instructions that it may use; AVAILABLE, which says whether the processor has them; and VECTOR with
+ * LOAD, STORE, SPREAD (a block in every lane), ROLL (each half times x, plus a change), AES, AES_LAST,
+ * MIN and ANY_BELOW (of the first numbers of all blocks).
  */
 
 #define PASTE2(a, b) a##b
@@ -35,7 +35,7 @@ INLINE void LOCAL(fill)(LOCAL(Row) *row, const Toeplitz *hash, const unsigned ch
 INLINE VECTOR LOCAL(rolled)(VECTOR state, const LOCAL(Row) *row, size_t vector)
 {
     VECTOR change = LOAD(&row->lane[vector * VECTOR_BLOCKS]);
-    return XOR(XOR(ADD(state, state), CARRY(state)), change);
+    return ROLL(state, change);
 }
 
 INLINE VECTOR LOCAL(encrypted)(VECTOR state, const VECTOR *keys)
@@ -76,6 +76,8 @@ __attribute__((target(TARGET))) static size_t LOCAL(match)(const Toeplitz *hash,
         UNROLLED
         for (size_t t = 0; t < STEPS; t++) {
             LOCAL(fill)(&next[t], hash, ahead + t, 1);
+            /* Lanes that end after LANE_BYTES keep the processor from seeing what is wanted next. */
+            __builtin_prefetch(ahead + (LANES + t % LANES) * LANE_BYTES);
             UNROLLED
             for (size_t v = 0; v < VECTORS; v++) {
                 state[v] = LOCAL(rolled)(state[v], &now[t], v);
@@ -93,12 +95,14 @@ __attribute__((target(TARGET))) static void LOCAL(encrypt)(const AesKeys *aes, B
     VECTOR keys[AES_ROUNDS + 1];
     for (size_t round = 1; round <= AES_ROUNDS; round++)
         keys[round] = SPREAD(_mm_loadu_si128((const __m128i *)&aes->key[round]));
-    for (size_t done = 0; done < count; done += VECTOR_BLOCKS) {
-        size_t taken = count - done < VECTOR_BLOCKS ? count - done : VECTOR_BLOCKS;
-        Block some[VECTOR_BLOCKS] __attribute__((aligned(64))) = {{{0, 0}}};
-        memcpy(some, blocks + done, taken * sizeof(Block));
+    size_t whole = count - count % VECTOR_BLOCKS;
+    for (size_t done = 0; done < whole; done += VECTOR_BLOCKS)
+        STORE(blocks + done, LOCAL(encrypted)(LOAD(blocks + done), keys));
+    if (whole < count) {
+        Block some[VECTOR_BLOCKS] = {{{0, 0}}};
+        memcpy(some, blocks + whole, (count - whole) * sizeof(Block));
         STORE(some, LOCAL(encrypted)(LOAD(some), keys));
-        memcpy(blocks + done, some, taken * sizeof(Block));
+        memcpy(blocks + whole, some, (count - whole) * sizeof(Block));
     }
 }
 
@@ -114,14 +118,11 @@ const Path PATH = {NAME, AVAILABLE, LOCAL(encrypt), LOCAL(match), LANES * LANE_B
 #undef NAME
 #undef TARGET
 #undef AVAILABLE
-#undef VECTORS
 #undef VECTOR
 #undef LOAD
 #undef STORE
 #undef SPREAD
-#undef ADD
-#undef XOR
-#undef CARRY
+#undef ROLL
 #undef AES
 #undef AES_LAST
 #undef MIN

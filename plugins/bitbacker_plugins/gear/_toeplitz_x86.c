@@ -14,6 +14,8 @@
 
 /* Matches are looked for once in this many steps. */
 #define STEPS 8
+/* Vectors side by side; what one waits for is filled by the other and by the steps before. */
+#define VECTORS 2
 #define LANE_BYTES ((size_t)2048)
 
 #if defined(__clang__)
@@ -69,14 +71,15 @@ static size_t earliest(const Toeplitz *hash, const unsigned char *data, Found fo
 #define NAME "vaes-512"
 #define TARGET "avx512f,vaes"
 #define AVAILABLE has_vaes_512
-#define VECTORS 2
 #define VECTOR __m512i
 #define LOAD(blocks) _mm512_loadu_si512(blocks)
 #define STORE(blocks, vector) _mm512_storeu_si512(blocks, vector)
 #define SPREAD(block) _mm512_broadcast_i32x4(block)
-#define ADD _mm512_add_epi64
-#define XOR _mm512_xor_si512
-#define CARRY(v) _mm512_and_si512(_mm512_srai_epi64(v, 63), _mm512_set1_epi64(REDUCTION))
+/* 0x78 is a ^ (b & c). */
+#define ROLL(v, change)                                                                                      \
+    _mm512_xor_si512(_mm512_ternarylogic_epi64(_mm512_add_epi64(v, v), _mm512_srai_epi64(v, 63),             \
+                                               _mm512_set1_epi64(REDUCTION), 0x78),                          \
+                     change)
 #define AES _mm512_aesenc_epi128
 #define AES_LAST _mm512_aesenclast_epi128
 #define MIN _mm512_min_epu32
@@ -87,34 +90,31 @@ static size_t earliest(const Toeplitz *hash, const unsigned char *data, Found fo
 #define NAME "vaes-256"
 #define TARGET "avx2,vaes"
 #define AVAILABLE has_vaes_256
-#define VECTORS 3
 #define VECTOR __m256i
 #define LOAD(blocks) _mm256_loadu_si256((const __m256i *)(blocks))
 #define STORE(blocks, vector) _mm256_storeu_si256((__m256i *)(blocks), vector)
 #define SPREAD _mm256_broadcastsi128_si256
-#define ADD _mm256_add_epi64
-#define XOR _mm256_xor_si256
 #define CARRY(v)                                                                                             \
     _mm256_and_si256(_mm256_cmpgt_epi64(_mm256_setzero_si256(), v), _mm256_set1_epi64x(REDUCTION))
+#define ROLL(v, change) _mm256_xor_si256(_mm256_xor_si256(_mm256_add_epi64(v, v), change), CARRY(v))
 #define AES _mm256_aesenc_epi128
 #define AES_LAST _mm256_aesenclast_epi128
 #define MIN _mm256_min_epu32
 #define ANY_BELOW(v, limit)                                                                                  \
     (_mm256_movemask_epi8(_mm256_cmpeq_epi32(MIN(v, _mm256_set1_epi32((int)(limit)-1)), v)) & 0x000F000F)
 #include "_toeplitz_lanes.h"
+#undef CARRY
 
 #define PATH toeplitz_aes_ni
 #define NAME "aes-ni"
 #define TARGET "sse4.2,aes"
 #define AVAILABLE has_aes
-#define VECTORS 4
 #define VECTOR __m128i
 #define LOAD(blocks) _mm_loadu_si128((const __m128i *)(blocks))
 #define STORE(blocks, vector) _mm_storeu_si128((__m128i *)(blocks), vector)
 #define SPREAD(block) (block)
-#define ADD _mm_add_epi64
-#define XOR _mm_xor_si128
 #define CARRY(v) _mm_and_si128(_mm_cmpgt_epi64(_mm_setzero_si128(), v), _mm_set1_epi64x(REDUCTION))
+#define ROLL(v, change) _mm_xor_si128(_mm_xor_si128(_mm_add_epi64(v, v), change), CARRY(v))
 #define AES _mm_aesenc_si128
 #define AES_LAST _mm_aesenclast_si128
 #define MIN _mm_min_epu32

@@ -33,7 +33,7 @@ class ToeplitzAesChunker:
 
     Options, all in bytes:
 
-    min_size_bytes      no chunk but the last of a stream is smaller; default 131072 (128 KiB)
+    min_size_bytes      no chunk but the last of a stream is smaller; default 262144 (256 KiB)
     average_size_bytes  what random data comes to, a power of two; default 524288 (512 KiB)
     max_size_bytes      no chunk is larger; default 2097152 (2 MiB)
 

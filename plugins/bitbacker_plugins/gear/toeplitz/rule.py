@@ -47,7 +47,7 @@ class ToeplitzAesConfig:
     least twice it.
     """
 
-    min_size_bytes: int = 128 << 10
+    min_size_bytes: int = 256 << 10
     average_size_bytes: int = 512 << 10
     max_size_bytes: int = 2 << 20
 
