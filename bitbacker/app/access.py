@@ -33,6 +33,7 @@ from bitbacker.repo.create import create
 from bitbacker.repo.open import Repository, open_repository
 from bitbacker.repo.settings import LocalPaths, RepositoryOptions
 from bitbacker.repo.slot_memory import SlotMemory
+from bitbacker.repo.volume import Padding
 from bitbacker.spi import Source, Transport
 
 Prompt = Callable[[str], str]
@@ -126,6 +127,11 @@ class Wiring:
             choice_of(self.host, Kind.CHUNKER, wanted.chunker),
         )
 
+    def padding(self) -> Padding:
+        """How sessions of this machine are padded."""
+        wanted = self.config.repository
+        return Padding(wanted.padding, wanted.floor_bytes)
+
     def create(self, remote: Remote, label: str = "") -> Connection:
         """Make a repository.  Raises `RepositoryPresent`, `StorageError`, `PluginError`."""
         with ExitStack() as stack:
@@ -133,7 +139,14 @@ class Wiring:
             unlocker, maker = self.new_unlocker(remote), HostMaker(self.host)
             location = shown_url(remote.url)
             repository = create(
-                transport, unlocker, self.options(), maker, self.paths, label=label, location=location
+                transport,
+                unlocker,
+                self.options(),
+                maker,
+                self.paths,
+                label=label,
+                padding=self.padding(),
+                location=location,
             )
             stack.pop_all()
         return self._connection(remote, repository, unlocker)
@@ -150,6 +163,7 @@ class Wiring:
                     maker,
                     self.paths,
                     use_cache=self._access.use_cache,
+                    padding=self.padding(),
                     location=shown_url(remote.url),
                 )
             except RepositoryMissing as error:

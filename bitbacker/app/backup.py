@@ -48,6 +48,7 @@ class BackupRequest:
     host: str = ""
     read_all: bool = False
     dry_run: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Job:
     tags: tuple[str, ...] = ()
     read_all: bool = False
     dry_run: bool = False
+    strict: bool = False
 
 
 def job_of(wiring: Wiring, request: BackupRequest) -> Job:
@@ -100,23 +102,26 @@ def configured_job(wiring: Wiring, spec: SourceSpec, request: BackupRequest | No
         (*spec.tags, *(tag for tag in request.tags if tag not in spec.tags)),
         request.read_all,
         request.dry_run,
+        request.strict,
     )
 
 
 def back_up(connection: Connection, job: Job, observer: Observer) -> BackupResult:
-    """Make a snapshot.  Closes the source.
+    """Make a snapshot, strictly if the job or the configuration says so.  Closes the source.
 
     Raises `SourceMissing`, `StorageError`, `RaceLost`, `DamageError`.
     """
+    configured = connection.wiring.config.repository
     options = BackupOptions(
         host=job.host,
         source=job.name,
         tags=job.tags,
         time_ns=time.time_ns(),
         program=f"bitbacker {bitbacker.__version__}",
-        compression_level=connection.wiring.config.repository.compression_level,
+        compression_level=configured.compression_level,
         read_all=job.read_all,
         dry_run=job.dry_run,
+        strict=job.strict or configured.strict,
     )
     try:
         return backup(connection.repository, job.source, options, observer)
@@ -140,7 +145,7 @@ def this_host() -> str:
 
 def _job(request: BackupRequest, name: str, source: Source) -> Job:
     host = request.host or this_host()
-    return Job(name, source, host, request.tags, request.read_all, request.dry_run)
+    return Job(name, source, host, request.tags, request.read_all, request.dry_run, request.strict)
 
 
 def _made(wiring: Wiring, plugin: str, options: dict[str, Any]) -> Source:

@@ -89,9 +89,10 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """How to run."""
+    """How to run; `strict` is how every backup is done, whatever the configuration says."""
 
     dry_run: bool = False
+    strict: bool = False
 
 
 def run(
@@ -148,8 +149,10 @@ class _Running:
         try:
             saved = [spec for spec in sources if self._back_up(_Place(name, spec.name), connection, spec)]
             forgotten = [spec for spec in saved if self._forget(_Place(name, spec.name), connection, spec)]
-            if any(spec.retention is not None and spec.retention.prune for spec in forgotten):
-                self._attempt(_Place(name), "prune", lambda: self._prune(name, connection))
+            wanted = [spec.retention for spec in forgotten if spec.retention and spec.retention.prune]
+            if wanted:
+                strict = any(retention.strict for retention in wanted)
+                self._attempt(_Place(name), "prune", lambda: self._prune(name, connection, strict=strict))
             if not self._request.dry_run:
                 self._attempt(_Place(name), "check", lambda: self._check(name, connection))
         finally:
@@ -170,7 +173,7 @@ class _Running:
         """Whether there is a new snapshot."""
 
         def work() -> BackupResult:
-            request = BackupRequest(dry_run=self._request.dry_run)
+            request = BackupRequest(dry_run=self._request.dry_run, strict=self._request.strict)
             job = configured_job(self._wiring, spec, request)
             result = back_up(connection, job, TellingObserver(self._observer, self._fanout, spec.name))
             self._did(_backup_step(place, result, dry_run=self._request.dry_run))
@@ -196,8 +199,8 @@ class _Running:
 
         return spec.retention is not None and bool(self._attempt(place, "forget", work))
 
-    def _prune(self, name: str, connection: Connection) -> None:
-        result = prune(connection, plan(connection))
+    def _prune(self, name: str, connection: Connection, *, strict: bool) -> None:
+        result = prune(connection, plan(connection, self._observer, strict=strict))
         self._did(Step(name, "", "prune", f"removed {result.deleted_segments} segments"))
 
     def _check(self, name: str, connection: Connection) -> None:

@@ -110,4 +110,7 @@ Tags = Annotated[
     typer.Option("--tag", metavar="TAG", help="Only snapshots with this tag; may be repeated."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be done, and do nothing.")]
+StrictBackup = Annotated[
+    bool, typer.Option("--strict", help="Fetch the same from the storage whatever changed.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from bitbacker.config.convert import make_config, schema_fields
+from bitbacker.config.convert import KEY, make_config, schema_fields
 from bitbacker.config.remotes import normal_url
 from bitbacker.config.schema import (
     COMPRESSION_LEVELS,
@@ -64,6 +64,7 @@ class RetentionKeys:
 
     plugin: str = "keep"
     prune: bool = True
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,15 @@ class RepositoryKeys:
     """Keys of the repository beside its plugins."""
 
     compression_level: int = 3
+    padding: Literal["padme", "none"] = "padme"
+    floor_bytes: int = field(default=256 * 1024, metadata={KEY: "floor"})
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.compression_level not in COMPRESSION_LEVELS:
             raise ValueError("'compression_level' must be from 1 to 22")
+        if self.floor_bytes < 0:
+            raise ValueError("'floor' must be 0 or more")
 
 
 def read_config(path: str) -> Config:
@@ -135,7 +141,7 @@ def _source(name: str, table: Table, remotes: list[str], general: RetentionSpec 
 
 def _retention(table: Table) -> RetentionSpec:
     keys, options = _split(RetentionKeys, table)
-    return RetentionSpec(PluginSpec(keys.plugin, options), keys.prune)
+    return RetentionSpec(PluginSpec(keys.plugin, options), keys.prune, keys.strict)
 
 
 def _notifier(name: str, table: Table) -> NotifierSpec:
@@ -147,7 +153,9 @@ def _repository(table: Table) -> RepositorySpec:
     table.refuse_unknown([*_keys(RepositoryKeys), "cipher", "chunker"])
     keys = make_config(RepositoryKeys, table.only(_keys(RepositoryKeys)))
     cipher, chunker = _choice(table, "cipher", "aes-256-gcm"), _choice(table, "chunker", "gear")
-    return RepositorySpec(cipher, chunker, keys.compression_level)
+    return RepositorySpec(
+        cipher, chunker, keys.compression_level, keys.padding, keys.floor_bytes, keys.strict
+    )
 
 
 def _choice(table: Table, key: str, default: str) -> PluginSpec:

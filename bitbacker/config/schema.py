@@ -7,6 +7,7 @@ checks them once the plugin is loaded.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bitbacker.config.convert import KEY
 from bitbacker.config.secrets import SecretSource
@@ -41,19 +42,28 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class RepositorySpec:
-    """What a repository is made with; a repository that exists keeps what it was made with."""
+    """What a repository is made with, and what its sessions tell the storage.
+
+    A repository that exists keeps the cipher and the chunker that it was made with.  `padding` and
+    `floor_bytes` decide how volumes are rounded up; `strict` says whether what backups fetch is
+    independent of what changed.
+    """
 
     cipher: PluginSpec
     chunker: PluginSpec
     compression_level: int
+    padding: Literal["padme", "none"]
+    floor_bytes: int
+    strict: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionSpec:
-    """Which snapshots stay; `prune` says whether space is freed at once."""
+    """Which snapshots stay; `prune` says whether space is freed at once, `strict` by a strict prune."""
 
     plugin: PluginSpec
     prune: bool
+    strict: bool
 
 
 @dataclass(frozen=True, slots=True)

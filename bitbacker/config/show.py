@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import Any, get_args
 
 from bitbacker.config.convert import SchemaField, schema_fields
@@ -21,8 +21,9 @@ from bitbacker.config.read import NotifierKeys, RemoteKeys, RepositoryKeys, Rete
 from bitbacker.config.remotes import REMOTE_VARIABLE, shown_url
 from bitbacker.config.schema import CheckSpec, Config
 from bitbacker.config.secrets import WAYS, SecretSource
+from bitbacker.config.sessions import given_up
 from bitbacker.config.table import Table, dotted
-from bitbacker.config.units import duration_text
+from bitbacker.config.units import duration_text, size_text
 from bitbacker.spi import Secret
 
 STARS = "***"
@@ -37,12 +38,14 @@ _SOUNDS_SECRET = re.compile("pass(word|phrase)|secret|token", re.IGNORECASE)
 class Shown:
     """One value: its key path, its text as TOML, and where it comes from.
 
-    `origin` is `file:line`, `environment NAME`, `command line` or `default`.
+    `origin` is `file:line`, `environment NAME`, `command line` or `default`.  `gives_up` is not empty for
+    settings that trade what the storage learns for volume.
     """
 
     key: str
     value: str
     origin: str
+    gives_up: str = ""
 
 
 def show(
@@ -61,10 +64,12 @@ def show(
     """
     yield from _outside(config, config_option, remote_option, password)
     yield from _choices(config)
+    trades = {f"repository.{key}": text for key, text in given_up(config.repository).items()}
     for table, owner in _sections(config.document):
         plugin = (schemas or {}).get(table.name)
         fields = [field for schema in (owner, plugin) if schema for field in schema_fields(schema)]
-        yield from _section(table, fields)
+        for shown in _section(table, fields):
+            yield replace(shown, gives_up=trades.get(shown.key, ""))
 
 
 def _outside(
@@ -158,6 +163,8 @@ def _default(field: SchemaField) -> Any:
 def _default_text(value: Any, field: SchemaField) -> str:
     if field.field.name.endswith("_s"):
         return _toml("never" if value is None else duration_text(value))
+    if field.field.name.endswith("_bytes") and value:
+        return _toml(size_text(value))
     return "" if value is None else _toml(value)
 
 

@@ -24,6 +24,14 @@ def duration_text(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
+def size_text(size: int) -> str:
+    """In the largest binary unit that divides it: `512 KiB`."""
+    for unit in ("PiB", "TiB", "GiB", "MiB", "KiB"):
+        if size and size % SIZE_UNITS[unit] == 0:
+            return f"{size // SIZE_UNITS[unit]} {unit}"
+    return f"{size} B"
+
+
 def size_bytes(text: str) -> int:
     """`512 KiB`, `10GiB`, `1.5 GB`.  Raises `ValueError`, whose text tells what is expected."""
     found = _SIZE.fullmatch(text.strip())

@@ -23,6 +23,7 @@ from bitbacker.repo.settings import LocalPaths, PluginMaker, RepositoryOptions
 from bitbacker.repo.slot_memory import SlotMemory
 from bitbacker.repo.slots import first_keyslots, open_keyslots, seen_slots
 from bitbacker.repo.storage import Storage
+from bitbacker.repo.volume import Padding
 from bitbacker.spi import Transport
 
 CHUNK_MAX_BYTES = names.LARGE_SEGMENT_SIZE_BYTES - 64 * 1024
@@ -37,6 +38,7 @@ def create(
     paths: LocalPaths,
     *,
     label: str = "",
+    padding: Padding | None = None,
     location: str = "",
 ) -> Repository:
     """Make a repository: its keyslots, whose exclusive creation decides who made it, then its first head.
@@ -58,7 +60,7 @@ def create(
         data = first_keyslots(unlocker, content, label)
         _put_keyslots(storage, data)
         memory.store(seen_slots(data, content))
-    repository = Repository(storage, content, maker, paths, location=location)
+    repository = Repository(storage, content, maker, paths, padding=padding, location=location)
     first = Head(1, bytes(HASH_SIZE_BYTES), time.time_ns(), secrets.token_bytes(16), 0, 0, 0, (), ())
     try:
         repository.heads.acknowledge(repository.heads.put(first))

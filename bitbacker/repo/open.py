@@ -96,9 +96,12 @@ def open_repository(
     paths: LocalPaths,
     *,
     use_cache: bool = True,
+    padding: Padding | None = None,
     location: str = "",
 ) -> Repository:
     """Unlock the repository on a storage; `location` names the place, for what is remembered of it.
+
+    `padding` is how its sessions are padded.
 
     Raises `RepositoryMissing`, `WrongPassword`, `VersionUnknown`, `DamageError`, `PluginError`,
     `StorageError`.
@@ -109,4 +112,4 @@ def open_repository(
     except ObjectMissing as error:
         raise RepositoryMissing("there is no repository here") from error
     content = unlock(data, unlocker, SlotMemory(paths.state, location))
-    return Repository(storage, content, maker, paths, use_cache=use_cache, location=location)
+    return Repository(storage, content, maker, paths, use_cache=use_cache, padding=padding, location=location)

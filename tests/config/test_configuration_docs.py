@@ -25,7 +25,7 @@ from bitbacker.config.read import (
 from bitbacker.config.schema import CheckSpec
 from bitbacker.config.secrets import WAYS
 from bitbacker.config.table import parse_toml
-from bitbacker.config.units import duration_text
+from bitbacker.config.units import duration_text, size_text
 from bitbacker_plugins.keep import KeepConfig
 from bitbacker_plugins.log import LogConfig
 
@@ -65,6 +65,8 @@ def written(key: str, field: Any) -> str:
         return IN_WORDS.get(key, "")
     if field.name.endswith("_s"):
         return json.dumps(duration_text(field.default) if field.default else "never")
+    if field.name.endswith("_bytes"):
+        return json.dumps(size_text(field.default))
     return json.dumps(field.default)
 
 

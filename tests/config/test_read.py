@@ -46,6 +46,7 @@ number = 3
 
 [retention]
 keep_daily = 7
+strict = true
 
 [check]
 every = "1d"
@@ -100,6 +101,23 @@ def test_a_repository_has_plugins_by_name_or_by_table(tmp_path: Path) -> None:
     assert repository.compression_level == 19
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("", ("padme", 256 * 1024, False)),
+        ('padding = "none"', ("none", 256 * 1024, False)),
+        ('floor = "1 MiB"', ("padme", 1024 * 1024, False)),
+        ("floor = 0", ("padme", 0, False)),
+        ('padding = "padme"\nfloor = 300_000\nstrict = true', ("padme", 300_000, True)),
+    ],
+)
+def test_a_repository_says_what_its_sessions_show(
+    tmp_path: Path, lines: str, expected: tuple[str, int, bool]
+) -> None:
+    repository = read(tmp_path, f"[repository]\n{lines}").repository
+    assert (repository.padding, repository.floor_bytes, repository.strict) == expected
+
+
 def test_a_source_goes_to_all_remotes_unless_it_names_some(tmp_path: Path) -> None:
     home, database = read(tmp_path, WHOLE).sources
     assert home.remotes == ("offsite", "disk")
@@ -118,9 +136,10 @@ def test_retention_of_a_source_replaces_the_general_one(tmp_path: Path) -> None:
     home, database = read(tmp_path, WHOLE).sources
     assert home.retention is not None
     assert database.retention is not None
-    assert (home.retention.plugin.name, home.retention.prune) == ("keep", True)
+    assert (home.retention.plugin.name, home.retention.prune, home.retention.strict) == ("keep", True, True)
     assert dict(home.retention.plugin.options) == {"keep_daily": 7}
     assert (database.retention.plugin.name, database.retention.prune) == ("mine", False)
+    assert not database.retention.strict
     assert dict(database.retention.plugin.options) == {"number": 3}
 
 
@@ -177,6 +196,17 @@ def test_without_retention_nothing_says_what_to_forget(tmp_path: Path) -> None:
         ("[notifiers.a]\n", "bitbacker.toml:1: [notifiers.a] lacks 'plugin'"),
         ("[repository]\ncompression_level = 23",
             "bitbacker.toml:2: [repository]: 'compression_level' must be from 1 to 22"),
+        ("[repository]\npadding = false",
+            "bitbacker.toml:2: 'padding' in [repository] must be one of 'padme', 'none'"),
+        ('[repository]\nfloor = "1 M"',
+            "bitbacker.toml:2: 'floor' in [repository]"
+            + " must be a number of bytes or a size such as '512 KiB' or '10 GB'"),
+        ("[repository]\nfloor = -1",
+            "bitbacker.toml:2: [repository]: 'floor' must be 0 or more"),
+        ("[repository]\nfloor_bytes = 1",
+            "bitbacker.toml:2: unknown key 'floor_bytes' in [repository]; did you mean 'floor'?"),
+        ("[repository]\nstrict = 1",
+            "bitbacker.toml:2: 'strict' in [repository] must be true or false"),
         ("[repository]\n\ncipher = 1",
             "bitbacker.toml:3: 'cipher' in [repository] must be a name, or a table with a 'name'"),
         ("[repository.chunker]\nsize = 1",

@@ -61,12 +61,16 @@ def shown(text: str = TEXT) -> dict[str, Shown]:
         ("repository.chunker.name", '"fixed"', "b.toml:7"),
         ("repository.chunker.size_bytes", "7", "b.toml:7"),
         ("repository.compression_level", "3", "default"),
+        ("repository.padding", '"padme"', "default"),
+        ("repository.floor", '"256 KiB"', "default"),
+        ("repository.strict", "false", "default"),
         ("sources.home.paths", '["/a", "/b"]', "b.toml:9"),
         ("sources.home.api_token", "***", "b.toml:10"),
         ("sources.home.plugin", '"files"', "default"),
         ("sources.home.retention.keep_last", "3", "b.toml:12"),
         ("retention.keep_daily", "7", "b.toml:14"),
         ("retention.prune", "true", "default"),
+        ("retention.strict", "false", "default"),
         ("check.every", '"1d"', "b.toml:16"),
         ("check.read_data_every", '"never"', "default"),
         ('notifiers."m.ail".plugin', '"mail"', "b.toml:18"),
@@ -75,7 +79,35 @@ def shown(text: str = TEXT) -> dict[str, Shown]:
     ],
 )
 def test_a_value_has_its_origin(key: str, value: str, origin: str) -> None:
-    assert shown()[key] == Shown(key, value, origin)
+    row = shown()[key]
+    assert (row.key, row.value, row.origin) == (key, value, origin)
+
+
+def given_up(lines: str) -> dict[str, str]:
+    rows = shown(f"[repository]\n{lines}").items()
+    return {key.removeprefix("repository."): row.gives_up for key, row in rows if row.gives_up}
+
+
+def test_the_settings_of_sessions_say_what_they_give_up() -> None:
+    assert set(given_up("")) == {"padding", "floor", "strict"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "text"),
+    [
+        ("", "padding", "stores up to 3.1 % more"),
+        ('padding = "none"', "padding", "can tell 'nothing changed' from 'a little changed'"),
+        ("", "floor", "stores 256 KiB and a head, 225 MiB in a month"),
+        ("floor = 0", "floor", "stores 256 KiB and a head, 225 MiB in a month"),
+        ('floor = "1 MiB"', "floor", "stores 1 MiB and a head, 765 MiB in a month"),
+        ("floor = 1_048_577", "floor", "stores 1280 KiB and a head, 945 MiB in a month"),
+        ('padding = "none"\nfloor = "1 MiB"', "floor", "does not count"),
+        ("", "strict", "shows roughly how much changed"),
+        ("strict = true", "strict", "fetches the list, about 5.7 bytes a file, and the index"),
+    ],
+)
+def test_what_is_given_up_depends_on_the_setting(lines: str, key: str, text: str) -> None:
+    assert text in given_up(lines)[key]
 
 
 def test_no_secret_is_shown() -> None:

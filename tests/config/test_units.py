@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitbacker.config.units import duration_s, duration_text, size_bytes
+from bitbacker.config.units import duration_s, duration_text, size_bytes, size_text
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_a_size_is_in_bytes(text: str, expected: int) -> None:
 def test_a_size_without_a_clear_unit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="512 KiB"):
         size_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1, "1 B"), (1000, "1000 B"), (1025, "1025 B"), (256 * 1024, "256 KiB"), (3 << 40, "3 TiB")],
+)
+def test_a_size_is_shown_in_the_largest_unit_that_divides_it(size: int, text: str) -> None:
+    assert size_text(size) == text
+    assert size_bytes(text) == size
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 from bitbacker.app.access import Wiring
 from bitbacker.app.backup import BackupRequest, BackupResult, FilesRequest, back_up, job_of
 from bitbacker.cli.asking import access_of, password_prompt
-from bitbacker.cli.options import DryRun
+from bitbacker.cli.options import DryRun, StrictBackup
 from bitbacker.cli.output import Output, duration, size
 from bitbacker.cli.progress import observing
 from bitbacker.cli.records import snapshot_fields
@@ -64,6 +64,7 @@ def backup(
     tag: NewTags = None,
     host: HostName = "",
     read_all: ReadAll = False,
+    strict: StrictBackup = False,
     dry_run: DryRun = False,
 ) -> int:
     """Back up paths or a configured source, or what is piped in.
@@ -73,6 +74,10 @@ def backup(
 
     A snapshot belongs to a source: that of the configuration, or one that is called like the paths or
     the piped file. It is compared with the last snapshot of its source.
+
+    The storage sees how much of the last snapshot is fetched. With --strict, or `strict = true` in
+    [repository], a machine without a cache fetches the whole list of its files, about 5.7 bytes each,
+    and the index, whatever has changed.
 
     Examples:
       bitbacker -r file:///srv/backup backup ~/documents ~/pictures
@@ -91,7 +96,15 @@ def backup(
         include_caches=include_caches,
     )
     request = BackupRequest(
-        files, source, stdin, stdin_filename, tuple(tag or ()), host, read_all=read_all, dry_run=dry_run
+        files,
+        source,
+        stdin,
+        stdin_filename,
+        tuple(tag or ()),
+        host,
+        read_all=read_all,
+        dry_run=dry_run,
+        strict=strict,
     )
     wiring = Wiring(access_of(ctx.obj), password_prompt(stdin_is_data=stdin))
     job = job_of(wiring, request)

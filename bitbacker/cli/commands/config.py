@@ -6,6 +6,7 @@ import typer
 
 from bitbacker.app.configuration import check_config, show_config
 from bitbacker.cli.asking import access_of
+from bitbacker.cli.escape import escaped
 from bitbacker.cli.output import Output
 
 
@@ -31,6 +32,8 @@ def check(ctx: typer.Context) -> None:
 def show(ctx: typer.Context) -> None:
     """Show every value that holds, and where it comes from; secrets are stars.
 
+    What settings of sessions give up follows: what the storage learns, or what it costs to hide it.
+
     Examples:
       bitbacker config show
       bitbacker --config bitbacker.toml config show --json
@@ -38,5 +41,10 @@ def show(ctx: typer.Context) -> None:
     out = Output(ctx.obj)
     values = show_config(access_of(ctx.obj))
     out.table(["KEY", "VALUE", "FROM"], [[shown.key, shown.value, shown.origin] for shown in values])
+    trades = [shown for shown in values if shown.gives_up]
+    if trades:
+        out.detail("")
+    for shown in trades:
+        out.detail(escaped(f"{shown.key} = {shown.value}: {shown.gives_up}"))
     for shown in values:
-        out.record("value", key=shown.key, value=shown.value, origin=shown.origin)
+        out.record("value", key=shown.key, value=shown.value, origin=shown.origin, gives_up=shown.gives_up)

@@ -9,17 +9,20 @@ from bitbacker.app.run import run as run_all
 from bitbacker.cli.asking import access_of, password_prompt
 from bitbacker.cli.escape import escaped
 from bitbacker.cli.failures import report
-from bitbacker.cli.options import DryRun, Globals
+from bitbacker.cli.options import DryRun, Globals, StrictBackup
 from bitbacker.cli.output import Output, duration
 from bitbacker.cli.progress import observing
 
 
-def run(ctx: typer.Context, dry_run: DryRun = False) -> int:
+def run(ctx: typer.Context, strict: StrictBackup = False, dry_run: DryRun = False) -> int:
     """Do everything that the configuration says.
 
     For each remote: make the repository if it may, back up each source, forget by its policy, prune,
     and check when it is time. What fails is reported, to notifiers too, and does not stop the rest; the
     exit code is the worst of all steps.
+
+    --strict is for the backups: a machine without a cache then fetches the list of all files, about 5.7
+    bytes each, and the index. Prunes are strict where [retention] says so.
 
     Examples:
       bitbacker run --config bitbacker.toml
@@ -35,7 +38,7 @@ def run(ctx: typer.Context, dry_run: DryRun = False) -> int:
             report(step.error, as_json=chosen.json, verbose=bool(chosen.verbose))
 
     with observing(chosen) as observer:
-        request = RunRequest(dry_run=dry_run)
+        request = RunRequest(dry_run=dry_run, strict=strict)
         result = run_all(access_of(chosen), password_prompt(), request, observer, on_step)
     failed = sum(step.error is not None for step in result.steps)
     out.detail(f"{len(result.steps)} steps, {failed} failed, in {duration(result.duration_s)}")
