@@ -198,9 +198,8 @@ def test_without_retention_nothing_says_what_to_forget(tmp_path: Path) -> None:
             "bitbacker.toml:2: [repository]: 'compression_level' must be from 1 to 22"),
         ("[repository]\npadding = false",
             "bitbacker.toml:2: 'padding' in [repository] must be one of 'padme', 'none'"),
-        ('[repository]\nfloor = "1 M"',
-            "bitbacker.toml:2: 'floor' in [repository]"
-            + " must be a number of bytes or a size such as '512 KiB' or '10 GB'"),
+        ("[repository]\nfloor = true",
+            "bitbacker.toml:2: 'floor' in [repository] must be an integer"),
         ("[repository]\nfloor = -1",
             "bitbacker.toml:2: [repository]: 'floor' must be 0 or more"),
         ("[repository]\nfloor_bytes = 1",
