@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from bitbacker.crypto.seal import Sealer
-from bitbacker.errors import DamageError, FormatError, ObjectMissing, SealBroken
+from bitbacker.errors import DamageError, FormatError, ObjectMissing, SizeWrong
 from bitbacker.format import names
 from bitbacker.format.block import BlockInfo, BlockKind, BlockRef, Decompressor, unpack
 from bitbacker.format.segment import read_contents, stored_part, used_bytes
@@ -94,7 +94,7 @@ class SegmentReader:
         except ObjectMissing as error:
             raise missing(identity) from error
         if len(data) not in SEGMENT_SIZES_BYTES:
-            raise SealBroken(f"{name} has {len(data)} bytes, which no segment has")
+            raise SizeWrong(f"{name} has {len(data)} bytes, which no segment has")
         return OpenSegment(identity, self._sealer.open(name, data))
 
     def round(self, wanted: Sequence[bytes]) -> Sequence[bytes]:

@@ -17,7 +17,14 @@ from contextlib import ExitStack, suppress
 from typing import ClassVar
 from urllib.parse import unquote
 
-from bitbacker.errors import ConfigError, NotExclusive, ObjectExists, ObjectMissing, StorageError
+from bitbacker.errors import (
+    ConfigError,
+    NotExclusive,
+    ObjectExists,
+    ObjectMissing,
+    SizeWrong,
+    StorageError,
+)
 from bitbacker.spi import NAME_PATTERN, Abilities, Buffer, Located, NoConfig, ObjectInfo, Transport, hookimpl
 from bitbacker_plugins.local.directories import Directories, sync
 from bitbacker_plugins.local.failures import storage_errors
@@ -28,6 +35,8 @@ _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINKLESS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 _CONCURRENCY = 8
+# No object is larger than 4 MiB; whoever can write here cannot make a reader take up all memory.
+_SIZE_MAX_BYTES = 64 * 1024 * 1024
 
 
 class LocalTransport:
@@ -185,6 +194,8 @@ def _read_whole(directory: int, leaf: str) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise StorageError(f"cannot read {leaf}: it is not a regular file")
+        if status.st_size > _SIZE_MAX_BYTES:
+            raise SizeWrong(f"{leaf} has {status.st_size} bytes, which no object has")
         data = os.read(fd, status.st_size)
         return data if len(data) == status.st_size else _read_on(fd, data, status.st_size)
     finally:
