@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -43,28 +42,25 @@ def _padded(steps: Sequence[tuple[int, int, int]]) -> list[float]:
     return flat + [-1.0] * (3 * STEPS - len(flat))
 
 
-@dataclass(frozen=True)
-class Guessing:
-    """How well the best classifier guesses (0.5 is chance), and the chance of guessing so well blindly."""
-
-    accuracy: float
-    p: float
+def best_guess(one: Sequence[View], other: Sequence[View]) -> float:
+    """Cross-validated balanced accuracy of the best of several classifiers; 0.5 is chance."""
+    return _best(*_labelled(one, other))
 
 
-def best_guess(one: Sequence[View], other: Sequence[View], limit: float) -> Guessing:
-    """Cross-validated balanced accuracy of the best of several classifiers.
+def p_of_blind_guess(one: Sequence[View], other: Sequence[View], accuracy: float) -> float:
+    """The chance that the same attack is so accurate on labels that mean nothing.
 
-    Blind guesses are also over the limit sometimes, so a result over it comes with its probability:
-    the same attack on shuffled labels.
+    Blind guesses are over a limit sometimes, too, most of all when there are few views.
     """
-    data = np.array([features(view) for view in (*one, *other)])
-    labels = np.array([0] * len(one) + [1] * len(other))
-    accuracy = _best(data, labels)
-    if accuracy <= limit:
-        return Guessing(accuracy, 1.0)
+    data, labels = _labelled(one, other)
     rng = np.random.default_rng()
     blind = [_best(data, rng.permutation(labels)) for _ in range(PERMUTATIONS)]
-    return Guessing(accuracy, (1 + sum(found >= accuracy for found in blind)) / (1 + PERMUTATIONS))
+    return (1 + sum(found >= accuracy for found in blind)) / (1 + PERMUTATIONS)
+
+
+def _labelled(one: Sequence[View], other: Sequence[View]) -> tuple[Features, npt.NDArray[np.int64]]:
+    data = np.array([features(view) for view in (*one, *other)])
+    return data, np.array([0] * len(one) + [1] * len(other))
 
 
 def _best(data: Features, labels: npt.NDArray[np.int64]) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from leak_lab.laboratory import Laboratory, Result
 from leak_lab.report import page
+from local_client import directory_in_memory
 
 RUNS = 2
 
@@ -33,9 +35,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture
-def laboratory(request: pytest.FixtureRequest, tmp_path: Path) -> Laboratory:
-    """Where experiments are made: `compare`, or `observe` and `record`."""
+def laboratory(request: pytest.FixtureRequest) -> Iterator[Laboratory]:
+    """Where experiments are made: `compare`, or `observe` and `record`; its files are in memory."""
     runs = request.config.getoption("leak_runs", RUNS)
     mark = request.node.get_closest_marker("experiment")
     assert mark is not None, "an experiment has a number: pytest.mark.experiment(number)"
-    return Laboratory(mark.args[0], tmp_path, runs, request.config.stash[_results])
+    with directory_in_memory() as folder:
+        yield Laboratory(mark.args[0], folder, runs, request.config.stash[_results])
