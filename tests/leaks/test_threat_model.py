@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -162,6 +164,16 @@ def test_a_fault_of_the_document_is_found(tmp_path: Path, fault: str, right: str
 )
 def test_only_a_declared_test_counts(source: str, declared: set[int]) -> None:
     assert declared == experiments_of(source)
+
+
+def test_the_page_shows_commands_that_exist() -> None:
+    shown = re.findall(r"^\$ (\w+) ([\w-]+)", DOCUMENT.read_text(), re.MULTILINE)
+    assert {"bitbacker", "make"} == {program for program, _ in shown}
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [] == [word for program, word in shown if program == "make" and word not in targets]
+    for word in {word for program, word in shown if program == "bitbacker"}:
+        command = [sys.executable, "-m", "bitbacker", word, "--help"]
+        assert 0 == subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
 
 
 def test_the_errors_that_the_page_names_exist() -> None:
