@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from bitbacker.app.access import Connection
 from bitbacker.app.ls import path_in_snapshot
@@ -69,7 +69,7 @@ def restore(
     """
     repository = connection.repository
     if isinstance(repository, ObliviousRepository):
-        return _restore_unseen(repository, connection, snapshot, request, planned, observer)
+        return _restore_unseen(connection, snapshot, request, planned, observer)
     for _ in range(PASSES_MAX):
         try:
             return execute_restore(repository, planned, observer)
@@ -82,8 +82,7 @@ def restore(
     return execute_restore(repository, planned, observer)
 
 
-def _restore_unseen(  # noqa: PLR0917  # those of `restore`, and the same repository by its own type
-    repository: ObliviousRepository,
+def _restore_unseen(
     connection: Connection,
     snapshot: Snapshot,
     request: RestoreRequest,
@@ -91,6 +90,7 @@ def _restore_unseen(  # noqa: PLR0917  # those of `restore`, and the same reposi
     observer: Observer,
 ) -> RestoreResult:
     """The same; whether it goes over everything again does not depend on what was missing."""
+    repository = cast("ObliviousRepository", connection.repository)
     result, damage = _attempt(repository, planned, observer)
     for _ in range(PASSES_MAX):
         if not repository.overtaken():

@@ -19,6 +19,8 @@ from bitbacker.repo.oblivious import Tell, read_everything
 from bitbacker.repo.open import Repository
 
 SMALL_SEGMENTS_MAX = 16
+IDLE_SEGMENTS_MAX = 16
+IDLE_PART_MAX = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _sorted_out(
     if options.strict:
         dead, repacked = frozenset[bytes](), catalog.live
     else:
-        dead, repacked = _dead_and_sparse(repository, found, stored, parts, options, orphans)
+        dead, repacked = _dead_and_sparse(found, stored, parts, live_part_min=options.live_part_min)
     return PrunePlan(
         repository,
         options.strict,
@@ -152,40 +154,25 @@ def _sorted_out(
     )
 
 
-def _dead_and_sparse(  # noqa: PLR0917  # what is known of segments, each by a name of its own
-    repository: Repository,
-    found: _Kept,
-    stored: dict[bytes, int],
-    parts: dict[bytes, float],
-    options: PruneOptions,
-    orphans: frozenset[bytes],
+def _dead_and_sparse(
+    found: _Kept, stored: dict[bytes, int], parts: dict[bytes, float], *, live_part_min: float
 ) -> tuple[frozenset[bytes], frozenset[bytes]]:
     """The live segments that nobody needs, and those of which little is needed."""
     live = found.catalog.live
     with_tables = frozenset[bytes]().union(*(table.segments for table in found.tables))
     useful = {identity for identity, part in parts.items() if part > 0} | with_tables
-    listing = _segments_of_lists(repository, found.head)
-    # A segment of data that nobody needs is dead even if a list lies in it, because lists are written anew.
-    dead = (live - useful - listing) | (live & parts.keys() - useful)
-    sparse = {i for i, part in parts.items() if part < options.live_part_min and i in useful}
+    dead = live & parts.keys() - useful
+    sparse = {i for i, part in parts.items() if part < live_part_min and i in useful}
     small = {i for i in useful if stored.get(i) == names.SMALL_SEGMENT_SIZE_BYTES}
-    if options.live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
+    if live_part_min > 0 and len(small) > SMALL_SEGMENTS_MAX:
         sparse |= small
     repacked = frozenset(sparse & live)
-    if dead or repacked or orphans:
-        # Nothing stays in segments that hold only catalog and index.
-        dead |= (live & listing) - useful
+    # Catalogs, indexes, tables of forgotten snapshots, and padding: alone they are not worth a prune, which
+    # writes the first two anew and is padded itself.
+    idle = live - useful - parts.keys()
+    if dead or repacked or stored.keys() - live or len(idle) > IDLE_SEGMENTS_MAX + len(live) * IDLE_PART_MAX:
+        dead |= idle
     return dead, repacked
-
-
-def _segments_of_lists(repository: Repository, head: Head) -> frozenset[bytes]:
-    """The segments in which the catalog and index tables of a head lie."""
-    found: set[bytes] = set()
-    for kind, refs in ((BlockKind.CATALOG, head.catalogs), (BlockKind.INDEX, head.indexes)):
-        for ref in refs:
-            found.add(ref.root.segment)
-            found.update(page.block.segment for page in repository.tables.root(ref, kind).pages)
-    return frozenset(found)
 
 
 def _live_parts(index: ChunkIndex, locations: npt.NDArray[np.void]) -> dict[bytes, float]:

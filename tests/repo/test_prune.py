@@ -191,3 +191,23 @@ def test_a_backup_that_was_cut_off_goes_on_from_its_checkpoint(
     result = back_up(again, source)
     assert result.snapshot.stats.added_bytes < 30 * MIB
     assert tree(source) == contents(again, result.snapshot)
+
+
+def test_padding_is_not_worth_a_prune(lab: Lab, source: Path, rng: random.Random) -> None:
+    client = lab.client()
+    (source / "file").write_bytes(rng.randbytes(5 * MIB))
+    back_up(client, source)
+    for _ in range(5):
+        back_up(client, source)
+    assert plan_prune(client, PruneOptions()).nothing_to_do
+
+
+def test_segments_without_data_go_when_they_have_become_many(lab: Lab, source: Path) -> None:
+    client = lab.client()
+    for number in range(40):
+        back_up(client, source, source=f"source {number}")
+        forget_all_but_newest(client)
+    before = len(list(lab.transport.list(names.SEGMENTS)))
+    prune(client)
+    assert len(list(lab.transport.list(names.SEGMENTS))) < before // 4
+    assert () == check(client, read_data=True).problems

@@ -69,9 +69,9 @@ def _show(out: Output, planned: PrunePlan) -> None:
     if planned.nothing_to_do:
         out.text("nothing to prune")
     elif planned.strict:
-        out.text(f"Strict:    reads the whole repository, {len(planned.repacked)} segments, once more")
+        out.text(f"Strict:    reads and writes the whole repository, {len(planned.repacked)} segments")
         out.text(
-            f"Stored:    about {size(planned.repacked_bytes)} again, which wait on this machine meanwhile"
+            f"Stored:    about {size(planned.repacked_bytes)} again, which wait on this machine until then"
         )
         out.text(f"Left over: {len(planned.orphans)} segments that belong to no snapshot")
         out.text(f"Removes:   {size(planned.freed_bytes)}, which is everything that is there now")
