@@ -24,7 +24,7 @@ from typing import NamedTuple
 import pytest
 
 from bitbacker.errors import SourceUnreadable
-from bitbacker.spi import ROW, TOO_LARGE, Explains, Extent, Listing, OpenFile, SmallRead, Source
+from bitbacker.spi import ROW, TOO_LARGE, Explains, Extent, Listing, OpenFile, Revisits, SmallRead, Source
 from bitbacker.testing.contract import Contract, assert_declared
 
 Make = Callable[[], Source]
@@ -174,6 +174,25 @@ class SourceContract(Contract, kit=True):
         assert next(iter(source.walk(lambda _path, _words: None)), None) == expected[0]
         source.close()
         assert list(walk(source)) == expected
+
+    def test_directories_are_visited_again_as_they_were(
+        self, source: Source, contents: Mapping[bytes, bytes]
+    ) -> None:
+        if not isinstance(source, Revisits):
+            pytest.skip("this source walks over everything again")
+        listings = list(walk(source))
+        wanted = [listing for listing in listings if listing.names][1::2] or listings
+        paths = [listing.path for listing in wanted]
+        again: list[Listing] = []
+        for listing in source.revisit(paths, lambda path, words: pytest.fail(f"{path!r}: {words}")):
+            again.append(listing)
+            for index in regular_files(listing):
+                path = path_in(listing, index)
+                if path in contents:
+                    with source.open(listing, index) as file:
+                        assert _with_holes(file) == contents[path]
+        assert [listing for listing in again if listing.path in paths] == wanted
+        assert [listing for listing in again if listing not in listings] == []
 
     def test_closing_twice_is_harmless(self, source: Source) -> None:
         source.close()
