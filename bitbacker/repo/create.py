@@ -100,25 +100,26 @@ def _check_chunker(repository: Repository) -> None:
 def probe_exclusive(storage: Storage) -> None:
     """Let several threads create one object; exactly one may succeed.  Raises `NotExclusive`.
 
-    The object has a name of its own, so that two clients may probe at once; what a probe that was cut
-    off has left is a segment that no head lists, and the next prune removes it.
+    The object looks like any segment and has a name of its own, so that two clients may probe at once;
+    what a probe that was cut off has left is a segment that no head lists, and the next prune removes it.
     """
     if not storage.abilities.exclusive_put:
         raise NotExclusive("the storage cannot decide which of two writers came first")
     name = names.segment_name(secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES))
-    winners: list[int] = []
+    winners: list[bytes] = []
     failures: list[BaseException] = []
 
-    def race(number: int) -> None:
+    def race() -> None:
+        data = secrets.token_bytes(names.SMALL_SEGMENT_SIZE_BYTES)
         try:
-            storage.transport.put(name, bytes([number]) * names.SMALL_SEGMENT_SIZE_BYTES)
-            winners.append(number)
+            storage.transport.put(name, data)
+            winners.append(data)
         except ObjectExists:
             pass
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it
             failures.append(error)
 
-    threads = [threading.Thread(target=race, args=(number,)) for number in range(_RACERS)]
+    threads = [threading.Thread(target=race) for _ in range(_RACERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -127,5 +128,5 @@ def probe_exclusive(storage: Storage) -> None:
     storage.delete([name])
     if failures:
         raise failures[0]
-    if len(winners) != 1 or stored[:1] != bytes(winners):
+    if winners != [stored]:
         raise NotExclusive(f"{len(winners)} of {_RACERS} racing writers were told that they came first")
