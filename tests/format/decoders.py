@@ -106,6 +106,9 @@ def decode_catalog(raw: bytes) -> object:
             assert catalog.encode_snapshot(catalog.decode_snapshot(record)) == record
         elif record.value is not None and record.key.startswith(catalog.SEGMENT_KEY):
             assert catalog.encode_segment(catalog.decode_segment(record)) == record
+        elif record.value is not None and record.key.startswith(catalog.HEAD_KEY):
+            ((number, prefix),) = catalog.head_hashes({record.key: record.value}).items()
+            assert catalog.hash_record(number, prefix) == record
     return records
 
 
@@ -117,6 +120,7 @@ def example_catalog() -> bytes:
     return catalog.encode_page(
         [
             catalog.encode_segment(SegmentRecord(bits("segment", 16), SegmentState.LIVE, 262144, 2)),
+            catalog.hash_record(1, bits("head", 16)),
             CatalogRecord(b"s" + bytes(16), None),
             catalog.encode_snapshot(snapshot),
         ]

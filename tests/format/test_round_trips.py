@@ -20,6 +20,8 @@ from bitbacker.format.catalog import (
     decode_snapshot,
     encode_segment,
     encode_snapshot,
+    hash_record,
+    head_hashes,
 )
 from bitbacker.format.columns import Columns, Pick, pick_entries
 from bitbacker.format.entries import Directory, EntryPage, page_of, split_directory
@@ -210,6 +212,13 @@ def test_snapshot(snapshot: Snapshot) -> None:
 @given(strategies.segment_records)
 def test_segment_record(record: SegmentRecord) -> None:
     assert decode_segment(encode_segment(record)) == record
+
+
+@given(st.dictionaries(strategies.u64, strategies.identities, max_size=5))
+def test_records_of_heads(prefixes: dict[int, bytes]) -> None:
+    records = [hash_record(number, prefix) for number, prefix in sorted(prefixes.items())]
+    assert records == sorted(records, key=lambda record: record.key)
+    assert head_hashes({record.key: record.value or b"" for record in records}) == prefixes
 
 
 @given(strategies.roots)
