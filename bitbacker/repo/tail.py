@@ -19,7 +19,6 @@ _PIECE_BYTES = 32 * 1024
 """What stays empty at the end of a segment when blocks are divided to fill it, on average."""
 
 _SMALL_MAX = names.LARGE_SEGMENT_SIZE_BYTES // names.SMALL_SEGMENT_SIZE_BYTES - 1
-_STEPS_MAX = 64
 
 
 class TailSegment:
@@ -30,6 +29,11 @@ class TailSegment:
         self.size_bytes = size_bytes
         self.writer = SegmentWriter(size_bytes - overhead_bytes)
         self.kept_bytes = 0
+
+    def enlarge(self) -> None:
+        """Make a small segment a large one; the blocks in it stay what and where they are."""
+        self.writer.buffer.extend(bytes(names.LARGE_SEGMENT_SIZE_BYTES - self.size_bytes))
+        self.size_bytes = names.LARGE_SEGMENT_SIZE_BYTES
 
     @property
     def free_bytes(self) -> int:
@@ -120,13 +124,14 @@ class Tail:
     def complete(self) -> None:
         """Open what the volume of all segments still lacks."""
         have = self._volume
-        bucket = self._padding.bucket(have.size_bytes)
-        for _ in range(_STEPS_MAX):
-            volume = volume_of(bucket)
-            if volume.large >= have.large and volume.small >= have.small:
-                self._grow_to(volume)
-                return
+        bucket = self._padding.at_least(have.size_bytes)
+        while _large_at_least(have, volume_of(bucket)) > volume_of(bucket).large:
             bucket = self._padding.bucket(bucket + 1)
+        volume = volume_of(bucket)
+        small = [segment for segment in self.segments if segment.size_bytes == names.SMALL_SEGMENT_SIZE_BYTES]
+        for segment in small[volume.small :]:
+            segment.enlarge()
+        self._grow_to(volume)
 
     @property
     def _volume(self) -> Volume:
@@ -144,3 +149,8 @@ class Tail:
         segment = TailSegment(size_bytes, self._overhead_bytes)
         self.segments.append(segment)
         return segment
+
+
+def _large_at_least(have: Volume, wanted: Volume) -> int:
+    """How many large segments there would be if small ones that are not wanted were enlarged."""
+    return have.large + max(0, have.small - wanted.small)

@@ -33,6 +33,11 @@ class Padding:
             return _in_segments(max(needed_bytes, 1))
         return _in_segments(max(self.floor_bytes, padme(needed_bytes), 1))
 
+    def at_least(self, volume_bytes: int) -> int:
+        """The smallest bucket that is not less; not `bucket`, which rounds some large floors up."""
+        floor = self.bucket(0)
+        return floor if volume_bytes <= floor else self.bucket(volume_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
