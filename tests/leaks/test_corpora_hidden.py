@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from typing import Literal
 
 import pytest
 
@@ -22,7 +21,6 @@ QUICK_REPOSITORIES = 16
 QUICK_ACCURACY_MAX = 0.7
 """Of a few repositories a blind guess gets many right, so the quick run is a looser check."""
 
-Corpus = Literal["letters", "photographs"]
 
 SIZES_KIB: dict[str, list[float]] = {"letters": [2, 3, 4, 6, 9], "photographs": [25, 40, 60, 90]}
 POOL = 400
@@ -41,7 +39,7 @@ CORPORA = {kind: corpus(kind) for kind in SIZES_KIB}
 KNOWN = [random.Random(8).randbytes(TOTAL_BYTES // 40) for _ in range(20)]
 
 
-def some_of(kind: Corpus, size_bytes: int, rng: random.Random) -> list[bytes]:
+def some_of(kind: str, size_bytes: int, rng: random.Random) -> list[bytes]:
     """Files of the corpus in random order, the last one cut, so that the total is exact."""
     chosen: list[bytes] = []
     for file in rng.sample(CORPORA[kind], POOL):
@@ -52,7 +50,7 @@ def some_of(kind: Corpus, size_bytes: int, rng: random.Random) -> list[bytes]:
     raise AssertionError("the corpus is too small")
 
 
-def held(kind: Corpus, known: bool, desk: Desk, rng: random.Random) -> None:
+def held(kind: str, known: bool, desk: Desk, rng: random.Random) -> None:
     """A backup of such files, and another one when some more have come."""
     given = KNOWN if known else []
     first = some_of(kind, TOTAL_BYTES - sum(map(len, given)), rng)

@@ -105,7 +105,8 @@ def test_the_shape_of_directories_is_hidden(laboratory: Laboratory) -> None:
         count = 150
         folders = {"flat": "", "wide": "{0:04}/", "deep": "d/" * count}
         files = some_files(rng, count)
-        named = {folders[style].format(number) + name: data for number, (name, data) in enumerate(files.items())}
+        top = folders[style]
+        named = {top.format(number) + name: data for number, (name, data) in enumerate(files.items())}
         if style == "deep":
             named |= {"d/" * number + "f": b"" for number in range(count)}
         plant(desk.source, named)
