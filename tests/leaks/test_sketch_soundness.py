@@ -17,6 +17,8 @@ import pytest
 from bitbacker.format import sketch as module
 from bitbacker.format.sketch import Difference, Fingerprints, SetDigest, Sketch, difference
 
+pytestmark = pytest.mark.experiment(41)
+
 SCRIPT = Path(__file__).parents[2] / "contrib" / "bench" / "sketch_trials.py"
 DESIGN_DIFFERENCES = 3800
 # Cells a part, differences and trials: within the load that a sketch is made for, at it, and beyond it.
