@@ -42,11 +42,28 @@ def test_with_a_compiler_the_extension_is_built(tmp_path: Path) -> None:
     assert len(build(tmp_path, "cc")) == 1
 
 
-def test_without_the_extension_numpy_does_its_work() -> None:
+def test_a_change_of_a_header_builds_again() -> None:
+    """Otherwise an editable installation would keep what it was built from before."""
+    folder = ROOT / "plugins" / "bitbacker_plugins" / "gear"
+    named = (ROOT / "setup.py").read_text()
+    files = [path.name for path in folder.glob("*.[ch]")]
+    assert files
+    assert [name for name in files if f'"{name}"' not in named] == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "gear import GearChunker as C, GearConfig as O",
+        "gear.toeplitz import ToeplitzAesChunker as C, ToeplitzAesConfig as O",
+    ],
+    ids=["gear", "toeplitz-aes"],
+)
+def test_without_the_extension_numpy_does_its_work(names: str) -> None:
     program = (
         "import sys; sys.modules['bitbacker_plugins.gear._scan'] = None\n"
-        "from bitbacker_plugins.gear import GearChunker, GearConfig\n"
-        "chunker = GearChunker(GearConfig(), bytes(32))\n"
+        f"from bitbacker_plugins.{names}\n"
+        "chunker = C(O(), bytes(32))\n"
         "print(chunker.implementation, chunker.cut(bytes(3 << 20), final=True))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
