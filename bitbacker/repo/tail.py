@@ -22,13 +22,13 @@ _SMALL_MAX = names.LARGE_SEGMENT_SIZE_BYTES // names.SMALL_SEGMENT_SIZE_BYTES - 
 
 
 class TailSegment:
-    """One open segment; `kept_bytes` of its room are for blocks that come later."""
+    """One open segment; `kept` are costs of blocks that come later, for which room is kept."""
 
     def __init__(self, size_bytes: int, overhead_bytes: int) -> None:
         self.identity = secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES)
         self.size_bytes = size_bytes
         self.writer = SegmentWriter(size_bytes - overhead_bytes)
-        self.kept_bytes = 0
+        self.kept: list[int] = []
 
     def enlarge(self) -> None:
         """Make a small segment a large one; the blocks in it stay what and where they are."""
@@ -38,7 +38,7 @@ class TailSegment:
     @property
     def free_bytes(self) -> int:
         """Room that nothing is kept in for."""
-        return self.writer.room_bytes - self.kept_bytes
+        return self.writer.room_bytes - sum(self.kept)
 
     def add(self, block: PackedBlock) -> BlockRef:
         return BlockRef(self.identity, self.writer.add(block), block.raw_bytes)
@@ -75,7 +75,7 @@ class Tail:
         free = sum(segment.free_bytes for segment in self.segments)
         for segment, cost in placed:
             if segment is not None:
-                segment.kept_bytes -= cost
+                segment.kept.remove(cost)
         slack = _PIECE_BYTES * (len(self.segments) - 1) if divisible_bytes else 0
         fits = None not in kept and all(segment is not None for segment, _ in placed)
         return fits and free >= divisible_bytes + slack
@@ -85,7 +85,7 @@ class Tail:
         if not fitting:
             return None
         best = min(fitting, key=lambda segment: segment.free_bytes)
-        best.kept_bytes += cost
+        best.kept.append(cost)
         return best
 
     def has_room(self, cost: int) -> bool:
@@ -102,14 +102,13 @@ class Tail:
         """Place a block for which room was kept; if there is none after all, a segment is opened."""
         cost = SegmentWriter.cost_bytes(block)
         fitting = [segment for segment in self.segments if segment.writer.room_bytes >= cost]
-        best = min(
-            fitting,
-            key=lambda segment: (segment.kept_bytes < cost, segment.writer.room_bytes),
-            default=None,
-        )
-        if best is None:
-            best = self.grow(cost)
-        best.kept_bytes = max(0, best.kept_bytes - cost)
+        kept = [(size, segment) for segment in fitting for size in segment.kept if size >= cost]
+        if kept:
+            # The least of them, so that what is kept for a larger block stays.
+            size, best = min(kept, key=lambda item: item[0])
+            best.kept.remove(size)
+        else:
+            best = max(fitting, key=lambda segment: segment.free_bytes, default=None) or self.grow(cost)
         return best.add(block)
 
     def grow(self, cost: int) -> TailSegment:
