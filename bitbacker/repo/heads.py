@@ -105,7 +105,8 @@ class Heads:
         if known is not None and not pinned.hash.startswith(known):
             raise ForkDetected(
                 f"head {seen.head.number} does not go on from the head {pinned.number} "
-                "that this machine has seen"
+                "that this machine has seen",
+                hint=self._pin.fork_hint,
             )
 
     def hash_of(self, number: int, newest: SeenHead) -> bytes | None:

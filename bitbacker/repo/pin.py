@@ -31,6 +31,14 @@ class Pin:
             f"removing {self._path} accepts what it shows"
         )
 
+    @property
+    def fork_hint(self) -> str:
+        """What to do when the storage shows another history."""
+        return (
+            "clients were shown different histories: compare bitbacker witness on all machines before you "
+            f"trust the storage; removing {self._path} accepts what it shows"
+        )
+
     def load(self) -> PinnedHead:
         """Raises `DamageError`."""
         try:
