@@ -7,7 +7,7 @@ import secrets
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,10 @@ from bitbacker.format.keyslots import Constants, PluginChoice, SlotContent
 from bitbacker.repo.changes import AddSnapshot
 from bitbacker.repo.commit import commit
 from bitbacker.repo.open import Repository
-from bitbacker.repo.session import Coming, EntryWriter, Session
+from bitbacker.repo.session import EntryWriter, Session
 from bitbacker.repo.settings import LocalPaths
 from bitbacker.repo.storage import Storage
+from bitbacker.repo.tips import FingerprintSet
 from bitbacker.repo.write import RawBlock
 from bitbacker.spi import ROW, Cipher, Located, NoConfig, Transport
 from bitbacker_plugins.chacha20poly1305 import ChaCha20Poly1305Cipher
@@ -134,14 +135,15 @@ def plant(repository: Repository, directories: Sequence[tuple[bytes, Sequence[Pl
                 _store(repository, session, entry, stored)
             writer.add(_directory(repository, path, entries))
         writer.flush()
-        indexes = session.settle_indexes(Coming(catalog_bytes=1024, root_pages=(writer.pages,)))
+        indexes = session.settle_indexes(replace(writer.coming, catalog_bytes=1024))
         tables = (writer.finish(),)
         snapshot = Snapshot(
             secrets.token_bytes(16), time.time_ns(), "host", "planted", (), (), tables, "test"
         )
         base = repository.newest()
         written = session.finish([encode_snapshot(snapshot)], base.number + 1, indexes)
-        commit(repository, base, AddSnapshot(repository, snapshot, written, b""))
+        fingerprints = writer.change(FingerprintSet.empty())
+        commit(repository, base, AddSnapshot(repository, snapshot, written, b"", fingerprints))
     return snapshot
 
 
