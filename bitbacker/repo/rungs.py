@@ -94,10 +94,13 @@ class Rungs:
         return Delta(decode_list(self._read(RUNG_LIST)), self.dropped())
 
     def dropped(self) -> Fingerprints:
-        """What the table drops, which its last page says.  Raises `DamageError`, `StorageError`."""
-        if not self._root.pages:
-            return np.empty(0, np.uint64)
-        return self._reader.entry_page(self._root.pages[-1]).drops
+        """What the table drops, which its pages without entries say.
+
+        Raises `DamageError`, `StorageError`.
+        """
+        pages = [page for page in self._root.pages if not page.records]
+        drops = [self._reader.entry_page(page).drops for page in pages]
+        return np.concatenate([np.empty(0, np.uint64), *drops])
 
     def _read(self, kind: bytes) -> bytes:
         pieces = self._reader.rungs(self._root, kind)

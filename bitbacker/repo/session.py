@@ -37,6 +37,7 @@ _HEAD_RECORDS_BYTES = 17 * 43
 _INDEX_RECORD_BYTES = 30
 _INDEX_PAGE_BYTES = _INDEX_RECORD_BYTES * index_format.PAGE_RECORDS_MAX
 _PAGE_OF_ROOT_BYTES = 64
+_DROPS_OF_PAGE = (entries_format.PAGE_TARGET_BYTES - 1024) // entries_format.FINGERPRINT_SIZE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +278,12 @@ class EntryWriter:
         self._session.store.submit(RawBlock(BlockKind.ENTRIES, entries_format.encode_page(page)), placed)
 
     def flush(self) -> None:
-        """Store the last page, which also holds the drops; before the session is settled."""
+        """Store the last pages, those of the drops behind all others; before the session is settled."""
         drops = np.sort(np.frombuffer(b"".join(self.drops), dtype="<u8")).astype(np.uint64)
-        if self._batch or len(drops) or not self._places:
-            self._flush(page_of(self._batch, drops))
+        if self._batch or not (len(drops) or self._places):
+            self._flush(page_of(self._batch))
+        for at in range(0, len(drops), _DROPS_OF_PAGE):
+            self._flush(page_of([], drops[at : at + _DROPS_OF_PAGE]))
         self._dropped = drops
         self._rungs = rungs_of(self._all_added)
         self.drops = []

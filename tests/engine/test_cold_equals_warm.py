@@ -17,7 +17,7 @@ from bitbacker.engine.observe import SilentObserver
 from bitbacker.format.catalog import Snapshot
 from bitbacker.format.root import TableRef
 from bitbacker.format.rows import as_rows
-from bitbacker.repo import compact, rungs, tips
+from bitbacker.repo import compact, rungs, session, tips
 from bitbacker.repo.open import Repository
 from bitbacker.spi import Listing, Located, OnProblem
 from bitbacker.testing.faults import RecordingTransport
@@ -128,6 +128,7 @@ def small_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rungs, "LIST_MIN_ENTRIES", 5)
     monkeypatch.setattr(rungs, "SKETCH_MIN_ENTRIES", 60)
     monkeypatch.setattr(compact, "TABLES_MAX", 6)
+    monkeypatch.setattr(session, "_DROPS_OF_PAGE", 7)
 
 
 @pytest.mark.usefixtures("small_rungs")
