@@ -15,7 +15,7 @@ from bitbacker.format.block import BlockRef, PackedBlock
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.volume import Padding, Volume, volume_of
 
-_PIECE_BYTES = 32 * 1024
+_PIECE_BYTES = 10 * 1024
 """What stays empty at the end of a segment when blocks are divided to fill it, on average."""
 
 _SMALL_MAX = names.LARGE_SEGMENT_SIZE_BYTES // names.SMALL_SEGMENT_SIZE_BYTES - 1
