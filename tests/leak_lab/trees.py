@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 TIME_NS = 1_700_000_000_123_456_789
+
+SETTLED_S = 0.06
+
+
+def settle() -> None:
+    """Wait until what was written last can be told from what is written next: 50 ms, says the source."""
+    time.sleep(SETTLED_S)
 
 
 def plant(top: Path, files: Mapping[str, bytes], time_ns: int = TIME_NS) -> None:

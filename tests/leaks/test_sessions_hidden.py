@@ -13,7 +13,7 @@ import pytest
 from leak_lab.desk import Desk, OurDesk
 from leak_lab.laboratory import Finding, Laboratory, Views, look_at_shape, same_shapes, variants
 from leak_lab.plain_store import PlainDesk
-from leak_lab.trees import TIME_NS, plant, set_times
+from leak_lab.trees import TIME_NS, plant, set_times, settle
 
 KIB = 1024
 LATER_NS = TIME_NS + 3600 * 10**9
@@ -53,6 +53,11 @@ def touched_all(source: Path, rng: random.Random) -> None:
         touch(path, LATER_NS + rng.randrange(10**9))
 
 
+def touched_a_folder(source: Path, rng: random.Random) -> None:
+    for path in sorted((source / "a").iterdir()):
+        touch(path, LATER_NS + rng.randrange(10**9))
+
+
 def wrote_100_kib(source: Path, rng: random.Random) -> None:
     plant(source, {"new": rng.randbytes(100 * KIB)})
 
@@ -72,9 +77,11 @@ def removed_a_folder(source: Path, rng: random.Random) -> None:
 def after(deed: Deed, desk: Desk, rng: random.Random) -> None:
     """A first backup, a second one of the same, something happens, and two more backups."""
     plant(desk.source, a_tree(rng))
+    settle()
     desk.back_up()
     desk.back_up()
     deed(desk.source, rng)
+    settle()
     desk.back_up()
     desk.back_up()
 
@@ -93,11 +100,13 @@ def test_whether_anything_changed_is_hidden(laboratory: Laboratory) -> None:
 def test_whether_anything_changed_is_hidden_on_a_machine_without_a_cache(laboratory: Laboratory) -> None:
     def after_on_another_machine(deed: Deed, desk: Desk, rng: random.Random) -> None:
         plant(desk.source, a_tree(rng))
+        settle()
         desk.back_up()
         deed(desk.source, rng)
+        settle()
         desk.back_up(machine="two")
 
-    deeds = (nothing, touched_one, touched_all, wrote_100_kib, removed_a_folder)
+    deeds = (nothing, touched_one, touched_a_folder, wrote_100_kib, wrote_20_files, removed_a_folder)
     worlds = {deed.__name__: partial(after_on_another_machine, deed) for deed in deeds}
     laboratory.compare("the same for a client without a cache", worlds)
 
@@ -120,11 +129,7 @@ def test_renaming_a_folder_looks_like_touching_its_files(laboratory: Laboratory)
         (source / "a").rename(source / "z")
         set_times(source)
 
-    def touched(source: Path, rng: random.Random) -> None:
-        for path in sorted((source / "a").iterdir()):
-            touch(path, LATER_NS + rng.randrange(10**9))
-
-    laboratory.compare("a folder renamed, or its files touched", after_each(renamed, touched))
+    laboratory.compare("a folder renamed, or its files touched", after_each(renamed, touched_a_folder))
 
 
 @pytest.mark.experiment(16)
