@@ -13,7 +13,7 @@ import pytest
 from leak_lab.desk import Desk, OurDesk
 from leak_lab.laboratory import Finding, Laboratory, Views, look_at_shape, same_shapes, variants
 from leak_lab.plain_store import PlainDesk
-from leak_lab.trees import TIME_NS, plant, set_times, settle
+from leak_lab.trees import TIME_NS, plant, settle
 
 KIB = 1024
 LATER_NS = TIME_NS + 3600 * 10**9
@@ -58,12 +58,20 @@ def touched_a_folder(source: Path, rng: random.Random) -> None:
         touch(path, LATER_NS + rng.randrange(10**9))
 
 
+def write(path: Path, data: bytes) -> None:
+    """A new file, which changes nothing else but the time of its directory."""
+    path.write_bytes(data)
+    touch(path)
+    touch(path.parent)
+
+
 def wrote_100_kib(source: Path, rng: random.Random) -> None:
-    plant(source, {"new": rng.randbytes(100 * KIB)})
+    write(source / "new", rng.randbytes(100 * KIB))
 
 
 def wrote_20_files(source: Path, rng: random.Random) -> None:
-    plant(source, {f"c/new{number}": rng.randbytes(2 * KIB) for number in range(20)})
+    for number in range(20):
+        write(source / "c" / f"new{number}", rng.randbytes(2 * KIB))
 
 
 def removed_a_folder(source: Path, rng: random.Random) -> None:
@@ -71,7 +79,7 @@ def removed_a_folder(source: Path, rng: random.Random) -> None:
     for path in sorted((source / "a").iterdir()):
         path.unlink()
     (source / "a").rmdir()
-    set_times(source)
+    touch(source)
 
 
 def after(deed: Deed, desk: Desk, rng: random.Random) -> None:
@@ -127,7 +135,7 @@ def test_renaming_a_folder_looks_like_touching_its_files(laboratory: Laboratory)
     def renamed(source: Path, rng: random.Random) -> None:
         del rng
         (source / "a").rename(source / "z")
-        set_times(source)
+        touch(source)
 
     laboratory.compare("a folder renamed, or its files touched", after_each(renamed, touched_a_folder))
 
