@@ -1,7 +1,7 @@
 # make demo    a first look: backs up this checkout, changes it, restores it and compares
 # make test    everything that is checked, in one pytest run
 # make lint    the quick part of it: ruff, mypy, import contracts, style
-# make leak-lab  what a storage can learn, with enough runs for statistics; half an hour, writes docs/leak-lab.md
+# make leak-lab  the leak experiments with runs enough for statistics; a quarter of an hour, writes docs/leak-lab.md
 # make bench   the comparison with restic; minutes, and packages from Debian (see contrib/bench/README.md)
 # make clean   removes what the other targets made
 
