@@ -145,6 +145,9 @@ def _page_range(table: EntryTable, low: bytes, high: bytes) -> tuple[int, int]:
     """The pages that may hold keys from `low` to `high`; a directory may begin in the page before."""
     keys = table.first_keys
     first = max(0, bisect_left(keys, low) - 1)
+    if keys:
+        # Pages of drops, behind all others, have the key of the one before them.
+        first = bisect_left(keys, keys[first])
     end = first
     while end < len(keys) and (keys[end] <= high or end == first):
         end += 1
