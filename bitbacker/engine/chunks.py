@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitbacker.crypto.keys import Keys
-from bitbacker.format.block import BLOCK_TARGET_BYTES, BlockKind
+from bitbacker.format.block import BLOCK_TARGET_BYTES, CHUNK_PIECE_BYTES, BlockKind
 from bitbacker.repo.index import UNKNOWN, ChunkIndex
 from bitbacker.repo.known import SeenChunks
 from bitbacker.repo.write import RawBlock
@@ -72,6 +72,13 @@ class ChunkSink:
         self._ids.append(identity)
         self._sizes.append(size_bytes)
         return identity
+
+    def take_pieces(self, size_bytes: int) -> bytes:
+        """The next bytes of `room` are a file, in pieces; returns their ids."""
+        if size_bytes <= CHUNK_PIECE_BYTES:
+            return self.take(size_bytes) if size_bytes else b""
+        starts = range(0, size_bytes, CHUNK_PIECE_BYTES)
+        return b"".join(self.take(min(CHUNK_PIECE_BYTES, size_bytes - start)) for start in starts)
 
     def add(self, chunk: memoryview) -> bytes:
         """A chunk from elsewhere, at most `SMALL_FILE_MAX_BYTES`, is copied in; returns its id."""

@@ -98,7 +98,7 @@ class ContentReader:
                 if answer.problem:
                     self._problem(path_of(listing, index), answer.problem)
                 if answer.size_bytes >= 0:
-                    ids = self._sink.take(answer.size_bytes) if answer.size_bytes else b""
+                    ids = self._sink.take_pieces(answer.size_bytes)
                     result[index] = Content(answer.row, ids, bool(answer.problem))
                     self.read_bytes += answer.size_bytes
             for index, answer in zip(indexes[done:], answers, strict=False):

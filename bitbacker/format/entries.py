@@ -21,8 +21,8 @@ from bitbacker.format.block import CHUNK_ID_SIZE_BYTES
 from bitbacker.format.rows import ROW_SIZE_BYTES, Rows, as_rows, from_planes, to_planes
 from bitbacker.format.wire import Reader, Writer
 
-PAGE_TARGET_BYTES = 240 * 1024
-"""A page that does not compress at all still fits into a small segment."""
+PAGE_TARGET_BYTES = 120 * 1024
+"""Two pages that do not compress at all fit into a small segment."""
 
 FINGERPRINT_SIZE_BYTES = 8
 

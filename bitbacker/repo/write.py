@@ -137,7 +137,7 @@ class SegmentStore:
             future.exception()
         self._raise_failure()
         with self._lock:
-            while self._pool_bytes > self._large:
+            while self._pool_bytes > self._large * _POOL_SEGMENTS:
                 self._build_segment()
             pool, self._pool, self._pool_bytes = self._pool, [], 0
             costs = [SegmentWriter.cost_bytes(item.block) for item in pool]

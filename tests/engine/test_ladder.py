@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ def root(tmp_path: Path) -> Path:
     root.mkdir()
     for number in range(200):
         (root / f"{number}").write_bytes(b"%d" % number)
+    # A file that was written a moment ago is read again by the next backup.
+    time.sleep(0.1)
     return root
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,10 +62,10 @@ def session_of(directories: int) -> Callable[[int, Desk, random.Random], None]:
 class CrampedDesk(PaperDesk):
     """The leaky variant: a sketch so small that changes send the client up the ladder."""
 
-    def back_up_paper(self, *arguments: object, **options: object) -> object:  # type: ignore[override]  # passed on
+    def back_up_paper(self, *arguments: Any, **options: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tips, "PART_CELLS", 13)
-            return super().back_up_paper(*arguments, **options)  # type: ignore[arg-type]  # passed on
+            return super().back_up_paper(*arguments, **options)
 
 
 @pytest.mark.experiment(25)
@@ -151,7 +152,7 @@ def unchanged_session(machine: str) -> World:
 class ReadingDesk(OurDesk):
     """The leaky variant: who has no cache reads the tables of the last snapshot."""
 
-    def back_up(self, *paths: Path, machine: str = "one", **options: object) -> object:  # type: ignore[override]  # any result
+    def back_up(self, *paths: Path, machine: str = "one", **options: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(TableReader, "cached", lambda *_: True)
             return super().back_up(*paths, machine=machine, **options)
