@@ -2,6 +2,8 @@
 # make test    everything that is checked, in one pytest run
 # make lint    the quick part of it: ruff, mypy, import contracts, style
 # make leak-lab  the leak experiments with runs enough for statistics; a quarter of an hour, writes docs/leak-lab.md
+# make sketch-trials  how often sketches decode, and that they are never wrong; eleven minutes
+# make padding-month  what padding costs in a month of real releases; minutes, fetches packages
 # make bench   the comparison with restic; minutes, and packages from Debian (see contrib/bench/README.md)
 # make clean   removes what the other targets made
 
@@ -10,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint leak-lab bench clean
+.PHONY: demo test lint leak-lab sketch-trials padding-month bench clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" contrib/demo/run
@@ -24,12 +26,18 @@ lint: $(INSTALLED)
 leak-lab: $(INSTALLED)
 	$(BIN)/python -m pytest tests/leaks --leak-runs 20 --leak-report docs/leak-lab.md
 
+sketch-trials: $(INSTALLED)
+	$(BIN)/python contrib/bench/sketch_trials.py
+
+padding-month: $(INSTALLED)
+	$(BIN)/python contrib/bench/padding_month.py --work .month
+
 bench: $(INSTALLED)
 	contrib/debian/install-bench-packages
 	$(BIN)/python contrib/bench/compare.py --bitbacker $(BIN)/bitbacker
 
 clean:
-	rm -rf $(VENV) .demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .month build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find bitbacker plugins contrib tests -name __pycache__ -prune -exec rm -rf {} +
 	find plugins -name '*.so' -delete
 
