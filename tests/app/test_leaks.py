@@ -168,7 +168,11 @@ def test_without_a_trace_the_repository_tells_the_same(watched: Watched, machine
 
 def test_after_forget_and_prune_the_trace_still_tells_all(watched: Watched) -> None:
     history(watched, "one")
-    watched.forget_oldest(4)
+    (watched.source / "gone").write_bytes(watched.rng.randbytes(6 * MIB))
+    watched.back_up(0)
+    (watched.source / "gone").unlink()
+    watched.back_up(0)
+    watched.forget_oldest(7)
     watched.prune()
     watched.back_up(30 * KIB)
     found = watched.leaks()
