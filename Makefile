@@ -1,7 +1,7 @@
 # make demo    a first look: backs up this checkout, changes it, restores it and compares
 # make test    everything that is checked, in one pytest run
 # make lint    the quick part of it: ruff, mypy, import contracts, style
-# make leak-lab  the leak experiments with runs enough for statistics; a quarter of an hour, writes docs/leak-lab.md
+# make leak-lab  the leak experiments with runs enough for statistics; ten to thirty minutes, writes docs/leak-lab.md
 # make sketch-trials  how often sketches decode, and that they are never wrong; eleven minutes
 # make padding-month  what padding costs in a month of real releases; minutes, fetches packages
 # make bench   the comparison with restic; minutes, and packages from Debian (see contrib/bench/README.md)
