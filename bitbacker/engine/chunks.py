@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitbacker.crypto.keys import Keys
-from bitbacker.format.block import BLOCK_TARGET_BYTES, CHUNK_PIECE_BYTES, BlockKind
+from bitbacker.format.block import BLOCK_TARGET_BYTES, SMALL_PIECE_BYTES, BlockKind
 from bitbacker.repo.index import UNKNOWN, ChunkIndex
 from bitbacker.repo.known import SeenChunks
 from bitbacker.repo.write import RawBlock
@@ -75,10 +75,10 @@ class ChunkSink:
 
     def take_pieces(self, size_bytes: int) -> bytes:
         """The next bytes of `room` are a file, in pieces; returns their ids."""
-        if size_bytes <= CHUNK_PIECE_BYTES:
+        if size_bytes <= SMALL_PIECE_BYTES:
             return self.take(size_bytes) if size_bytes else b""
-        starts = range(0, size_bytes, CHUNK_PIECE_BYTES)
-        return b"".join(self.take(min(CHUNK_PIECE_BYTES, size_bytes - start)) for start in starts)
+        starts = range(0, size_bytes, SMALL_PIECE_BYTES)
+        return b"".join(self.take(min(SMALL_PIECE_BYTES, size_bytes - start)) for start in starts)
 
     def add(self, chunk: memoryview) -> bytes:
         """A chunk from elsewhere, at most `SMALL_FILE_MAX_BYTES`, is copied in; returns its id."""

@@ -29,6 +29,12 @@ CHUNK_PIECE_BYTES = 62 * 1024
 """What the chunker cuts is stored in pieces of this size, so that four of them, with what is left of
 others, fill a small segment however badly they compress: docs/decisions/0004."""
 
+SMALL_PIECE_BYTES = CHUNK_PIECE_BYTES // 2
+"""Files that are not cut by the chunker are stored in pieces of this size."""
+
+_ROW_ROOM_BYTES = 16
+"""What a segment keeps of a block besides its chunks."""
+
 
 class BlockKind(IntEnum):
     """What a block holds."""
@@ -100,26 +106,31 @@ def pack(
 
 
 def divisible(block: PackedBlock) -> bool:
-    """Whether `split` makes two blocks of it."""
+    """Whether `fill` can make two blocks of it."""
     return len(block.chunk_sizes) > 1
 
 
-def split(block: PackedBlock, compressor: Compressor) -> list[PackedBlock]:
-    """The same chunks in two blocks; a block of one chunk, or of none, stays as it is."""
-    if not divisible(block):
-        return [block]
-    count = len(block.chunk_sizes)
-    raw = block.stored
+def fill(
+    block: PackedBlock, room_bytes: int, compressor: Compressor
+) -> tuple[PackedBlock, PackedBlock] | None:
+    """The first chunks of a block, as many as cost at most `room_bytes`, and the others.
+
+    None when not even one chunk fits, or all of them do.  The parts have memory of their own.
+    """
+    raw = bytes(block.stored)
     if block.codec is Codec.ZSTD:
-        raw = Decompressor().decompress(block.stored, max_output_size=block.raw_bytes)
-    view = memoryview(raw)
-    half = count // 2
-    cut = sum(block.chunk_sizes[:half])
-    ids = CHUNK_ID_SIZE_BYTES * half
-    return [
-        pack(block.kind, view[:cut], compressor, block.chunk_ids[:ids], block.chunk_sizes[:half]),
-        pack(block.kind, view[cut:], compressor, block.chunk_ids[ids:], block.chunk_sizes[half:]),
-    ]
+        raw = Decompressor().decompress(raw, max_output_size=block.raw_bytes)
+    ratio = len(block.stored) / block.raw_bytes
+    costs = np.cumsum(np.array(block.chunk_sizes) * ratio + CHUNK_ID_SIZE_BYTES + 4)
+    count = min(int(np.searchsorted(costs, room_bytes)), len(block.chunk_sizes) - 1)
+    while count > 0:
+        cut, ids = sum(block.chunk_sizes[:count]), CHUNK_ID_SIZE_BYTES * count
+        first = pack(block.kind, raw[:cut], compressor, block.chunk_ids[:ids], block.chunk_sizes[:count])
+        if len(first.stored) + count * (CHUNK_ID_SIZE_BYTES + 4) + _ROW_ROOM_BYTES <= room_bytes:
+            rest = pack(block.kind, raw[cut:], compressor, block.chunk_ids[ids:], block.chunk_sizes[count:])
+            return first, rest
+        count = count * 15 // 16
+    return None
 
 
 def unpack(info: BlockInfo, stored: memoryview, decompressor: Decompressor) -> bytes | memoryview:

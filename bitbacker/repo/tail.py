@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bitbacker.format import names
 from bitbacker.format.block import BlockRef, PackedBlock
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.volume import Padding, Volume, volume_of
 
-_PIECE_BYTES = 10 * 1024
+_PIECE_BYTES = 16 * 1024
 """What stays empty at the end of a segment when blocks are divided to fill it, on average."""
 
+_UNUSED_PART = 64
+"""One part in so many of what is stored may stay empty in segments that are full."""
+
 _SMALL_MAX = names.LARGE_SEGMENT_SIZE_BYTES // names.SMALL_SEGMENT_SIZE_BYTES - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """The large segments that a session has stored before its tail: how many, and what they hold."""
+
+    segments: int
+    used_bytes: int
 
 
 class TailSegment:
@@ -53,17 +65,20 @@ class Tail:
         self._streamed = 0
         self.segments: list[TailSegment] = []
 
-    def open(self, streamed: int, divisible_bytes: int, whole: Sequence[int], later: Sequence[int]) -> None:
-        """Open the segments of the volume that is left after `streamed` large ones.
+    def open(
+        self, streamed: Streamed, divisible_bytes: int, whole: Sequence[int], later: Sequence[int]
+    ) -> None:
+        """Open the segments of the volume that is left after what was streamed.
 
         Costs in bytes: `divisible_bytes` of blocks that can be divided, `whole` blocks that cannot,
-        and `later` ones, for which room is kept.
+        and `later` ones, for which room is kept.  What segments leave empty counts by a rule of thumb
+        and not as it is, because it tells of the sizes of blocks.
         """
-        self._streamed = streamed
-        needed = (
-            streamed * names.LARGE_SEGMENT_SIZE_BYTES + self._overhead_bytes + SegmentWriter.fixed_bytes()
-        )
-        bucket = self._padding.bucket(needed + divisible_bytes + sum(whole) + sum(later))
+        self._streamed = streamed.segments
+        needed = streamed.used_bytes + self._overhead_bytes + SegmentWriter.fixed_bytes()
+        needed += divisible_bytes + sum(whole) + sum(later)
+        stored = streamed.segments * names.LARGE_SEGMENT_SIZE_BYTES
+        bucket = self._padding.bucket(max(needed + needed // _UNUSED_PART, stored))
         while not self._try(volume_of(bucket), divisible_bytes, whole, later):
             bucket = self._padding.bucket(bucket + 1)
 
@@ -91,6 +106,11 @@ class Tail:
     def has_room(self, cost: int) -> bool:
         """Whether a block of this cost fits without the room that is kept."""
         return any(segment.free_bytes >= cost for segment in self.segments)
+
+    @property
+    def largest_room_bytes(self) -> int:
+        """The room of the emptiest segment, without what is kept."""
+        return max((segment.free_bytes for segment in self.segments), default=0)
 
     def add(self, block: PackedBlock) -> BlockRef:
         """Place a block of those that the tail was opened for; the caller made sure that it fits."""

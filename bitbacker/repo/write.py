@@ -23,16 +23,17 @@ from dataclasses import dataclass
 from bitbacker.crypto.seal import Sealer
 from bitbacker.errors import FormatError
 from bitbacker.format import names
-from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, divisible, pack, split
+from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, divisible, fill, pack
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.pack import choose
 from bitbacker.repo.storage import Storage
-from bitbacker.repo.tail import Tail, TailSegment
+from bitbacker.repo.tail import Streamed, Tail, TailSegment
 from bitbacker.repo.volume import Padding
 
 QUEUED_MAX_BYTES = 6 * 1024 * 1024
 _BUFFERS = 2
 _POOL_SEGMENTS = 2
+_UNUSED_MAX_BYTES = 32 * 1024
 _random = random.SystemRandom()
 
 
@@ -92,6 +93,7 @@ class SegmentStore:
         self._tail = Tail(padding or Padding(), sealer.overhead_bytes)
         self._failure: BaseException | None = None
         self._streamed: list[WrittenSegment] = []
+        self._streamed_bytes = 0
         self.submitted_chunks = 0
         self.needed_bytes = 0
         self._large = self._capacity(names.LARGE_SEGMENT_SIZE_BYTES)
@@ -143,7 +145,8 @@ class SegmentStore:
             costs = [SegmentWriter.cost_bytes(item.block) for item in pool]
             whole = [cost for cost, item in zip(costs, pool, strict=True) if not divisible(item.block)]
             rows = [size + SegmentWriter.row_bytes() for size in later]
-            self._tail.open(len(self._streamed), sum(costs) - sum(whole), whole, rows)
+            streamed = Streamed(len(self._streamed), self._streamed_bytes)
+            self._tail.open(streamed, sum(costs) - sum(whole), whole, rows)
             for item in sorted(pool, key=_whole_and_large_first):
                 self._place_waiting(item)
 
@@ -180,8 +183,9 @@ class SegmentStore:
         self._raise_failure()
         written = self.written
         used = [tail.writer.used_bytes for tail in self._tail.segments if tail.writer.blocks]
-        self.needed_bytes += sum(used) + len(used) * self._sealer.overhead_bytes
+        self.needed_bytes += self._streamed_bytes + sum(used) + len(used) * self._sealer.overhead_bytes
         self._streamed.clear()
+        self._streamed_bytes = 0
         self._tail.segments.clear()
         self.submitted_chunks = 0
         return written
@@ -241,10 +245,24 @@ class SegmentStore:
             else:
                 rest.append(item)
         self._pool = rest
-        self._pool_bytes -= sum(costs[position] for position in chosen)
+        self._fill_up(identity, writer)
+        self._pool_bytes = sum(SegmentWriter.cost_bytes(item.block) for item in self._pool)
         self._streamed.append(WrittenSegment(identity, names.LARGE_SEGMENT_SIZE_BYTES))
-        self.needed_bytes += writer.used_bytes + self._sealer.overhead_bytes
+        self._streamed_bytes += writer.used_bytes + self._sealer.overhead_bytes
         self._sending.append(self._senders.submit(self._send_large, identity, writer))
+
+    def _fill_up(self, identity: bytes, writer: SegmentWriter) -> None:
+        """Put a part of another block into what room is left, so that the volume tells nothing of sizes."""
+        for position, item in enumerate(self._pool):
+            if writer.room_bytes <= _UNUSED_MAX_BYTES:
+                break
+            parts = fill(item.block, writer.room_bytes, self._compressor()) if divisible(item.block) else None
+            if parts is not None:
+                part, rest = parts
+                item.placed(BlockRef(identity, writer.add(part), part.raw_bytes), part)
+                if item.done is not None:
+                    item.done()
+                self._pool[position] = _Waiting(rest, item.placed, None)
 
     def _next_buffer(self) -> SegmentWriter:
         self._sending = [future for future in self._sending if not future.done()]
@@ -257,23 +275,21 @@ class SegmentStore:
             item.done()
 
     def _place_waiting(self, item: _Waiting) -> None:
-        """Place a block of the pool in the tail, in parts if it does not fit as a whole.
-
-        The memory of a block may be reused after `done`; the parts are copied out of it before the
-        thread that fills it gets to run again, because that thread is the one in `settle`.
-        """
+        """Place a block of the pool in the tail, in parts if it does not fit as a whole."""
         block = item.block
         cost = SegmentWriter.cost_bytes(block)
         if self._tail.has_room(cost):
             self._announce(item, self._tail.add(block))
-        elif divisible(block):
-            parts = split(block, self._compressor())
-            if item.done is not None:
-                item.done()
-            for part in parts:
-                self._place_waiting(_Waiting(part, item.placed, None))
-        else:
+            return
+        room = self._tail.largest_room_bytes
+        parts = fill(block, room, self._compressor()) if divisible(block) else None
+        if parts is None:
             self._announce(item, self._tail.grow(cost).add(block))
+            return
+        if item.done is not None:
+            item.done()
+        for part in parts:
+            self._place_waiting(_Waiting(part, item.placed, None))
 
     def _send_large(self, identity: bytes, writer: SegmentWriter) -> None:
         try:

@@ -20,7 +20,7 @@ from lab import Lab, back_up
 
 @pytest.fixture
 def lab(tmp_path: Path, rng: random.Random) -> Lab:
-    """Four snapshots, of small files that stay, enough for rungs, and a large one that changes."""
+    """Four snapshots, of small files that stay, enough for rungs, and one that changes, in one segment."""
     lab = Lab(tmp_path / "lab")
     lab.begin()
     source = tmp_path / "source"
@@ -28,7 +28,7 @@ def lab(tmp_path: Path, rng: random.Random) -> Lab:
     for number in range(LIST_MIN_ENTRIES):
         (source / f"stays{number}").write_text(str(number))
     for _ in range(4):
-        (source / "changes").write_bytes(rng.randbytes(1_000_000))
+        (source / "changes").write_bytes(rng.randbytes(60_000))
         back_up(lab.client(), source)
     return lab
 

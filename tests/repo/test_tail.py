@@ -20,7 +20,7 @@ from bitbacker.format.names import SEGMENTS
 from bitbacker.format.names import SMALL_SEGMENT_SIZE_BYTES as SMALL
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.storage import Storage
-from bitbacker.repo.tail import Tail
+from bitbacker.repo.tail import Streamed, Tail
 from bitbacker.repo.volume import Padding, volume_of
 from bitbacker.repo.write import RawBlock, SegmentStore
 from bitbacker.spi import NoConfig
@@ -228,7 +228,7 @@ def test_a_tail_is_a_bucket_whatever_was_opened_behind_its_plan(
     unplanned: list[int],
 ) -> None:
     tail = Tail(padding, 92)
-    tail.open(streamed, 8 * sum(whole), whole, later)
+    tail.open(Streamed(streamed, streamed * LARGE), 8 * sum(whole), whole, later)
     for cost in unplanned:
         assert tail.grow(cost).writer.room_bytes >= cost
     tail.complete()
@@ -242,7 +242,7 @@ def test_a_tail_is_a_bucket_whatever_was_opened_behind_its_plan(
 def test_small_segments_that_no_bucket_has_become_large_ones() -> None:
     """31.5 MiB are seven large segments and 14 small ones; with one more, no bucket has that many."""
     tail = Tail(PADDED, 92)
-    tail.open(7, 0, (), (PAGE_BYTES,) * 14)
+    tail.open(Streamed(7, int(6.9 * LARGE)), 0, (), (PAGE_BYTES,) * 14)
     assert [segment.size_bytes for segment in tail.segments] == [SMALL] * 14
     identities = [segment.identity for segment in tail.segments]
     tail.grow(LARGE - KIB)
@@ -257,7 +257,7 @@ def test_small_segments_that_no_bucket_has_become_large_ones() -> None:
 def test_what_is_kept_for_a_large_block_is_not_given_to_a_small_one(rng: random.Random) -> None:
     later = [44_127, 6_938, 19_856, 80_987, 123_399]
     tail = Tail(PADDED, 92)
-    tail.open(0, 0, [221_678], later)
+    tail.open(Streamed(0, 0), 0, [221_678], later)
     before = len(tail.segments)
     for size in later:
         tail.add_later(pack(BlockKind.INDEX, rng.randbytes(size - SegmentWriter.row_bytes()), Compressor()))
