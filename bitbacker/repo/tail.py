@@ -16,8 +16,11 @@ from bitbacker.format.block import BlockRef, PackedBlock
 from bitbacker.format.segment import SegmentWriter
 from bitbacker.repo.volume import Padding, Volume, volume_of
 
-_PIECE_BYTES = 16 * 1024
-"""What stays empty at the end of a segment when blocks are divided to fill it, on average."""
+_PIECE_BYTES = 64 * 1024
+"""A piece of a file that does not compress and finds no segment with room for it."""
+
+_UNUSED_OF_SMALL_BYTES = 8 * 1024
+"""What four such pieces leave empty in a small segment."""
 
 _UNUSED_PART = 64
 """One part in so many of what is stored may stay empty in segments that are full."""
@@ -91,7 +94,8 @@ class Tail:
         for segment, cost in placed:
             if segment is not None:
                 segment.kept.remove(cost)
-        slack = _PIECE_BYTES * (len(self.segments) - 1) if divisible_bytes else 0
+        several = divisible_bytes > 0 and len(self.segments) > 1
+        slack = _PIECE_BYTES + _UNUSED_OF_SMALL_BYTES * volume.small if several else 0
         fits = None not in kept and all(segment is not None for segment, _ in placed)
         return fits and free >= divisible_bytes + slack
 

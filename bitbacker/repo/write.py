@@ -176,6 +176,8 @@ class SegmentStore:
         """
         for size in (names.LARGE_SEGMENT_SIZE_BYTES, names.SMALL_SEGMENT_SIZE_BYTES):
             tail = [segment for segment in self._tail.segments if segment.size_bytes == size]
+            # Which of them holds a table, which somebody may read later, is left to chance.
+            _random.shuffle(tail)
             self._sending += [self._senders.submit(self._send_tail, segment) for segment in tail]
             for future in self._sending:
                 future.exception()
