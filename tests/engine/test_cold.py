@@ -1,0 +1,131 @@
+"""Backups by a client that has nothing but the key: checkpoints, interruptions, and trees that change."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from bitbacker.engine.scan import Scan
+from bitbacker.format.entries import Directory
+from bitbacker.spi import Listing
+from bitbacker_plugins.files import FilesSource
+from lab import Lab, back_up, contents, tree
+
+
+class Interrupted(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path / "lab")
+    lab.begin()
+    return lab
+
+
+@pytest.fixture
+def root(tmp_path: Path, rng: random.Random) -> Path:
+    """Ten directories of ten files, quiet for long enough to be trusted."""
+    root = tmp_path / "root"
+    for directory in range(10):
+        (root / f"{directory}").mkdir(parents=True)
+        for number in range(10):
+            (root / f"{directory}" / f"{number}").write_bytes(rng.randbytes(3_000))
+    time.sleep(0.1)
+    return root
+
+
+def change_all(root: Path, rng: random.Random) -> None:
+    """In every directory one file is new, one is changed, and one is gone."""
+    for directory in root.iterdir():
+        (directory / "new").write_bytes(rng.randbytes(100))
+        (directory / "1").write_bytes(rng.randbytes(200))
+        (directory / "2").unlink()
+    time.sleep(0.1)
+
+
+def test_checkpoints_of_a_cold_backup_end_in_the_same_snapshot(
+    lab: Lab, root: Path, rng: random.Random
+) -> None:
+    back_up(lab.client(), root)
+    change_all(root, rng)
+    result = back_up(lab.client("cold"), root, checkpoint_s=0)
+    assert 20 == result.snapshot.stats.files_changed
+    assert 2 < len(result.snapshot.tables)
+    client = lab.client("reader")
+    assert tree(root) == contents(client, result.snapshot)
+    assert 0 == back_up(lab.client("colder"), root).snapshot.stats.files_changed
+
+
+def test_an_interrupted_cold_backup_leaves_a_snapshot_from_which_the_next_one_goes_on(
+    lab: Lab, root: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(lab.client(), root)
+    change_all(root, rng)
+    calls = 0
+    read = Scan.read
+
+    def until_interrupted(
+        scan: Scan, listing: Listing, changed: Sequence[int], new: frozenset[int]
+    ) -> Directory:
+        nonlocal calls
+        calls += 1
+        if calls > 6:
+            raise Interrupted
+        return read(scan, listing, changed, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scan, "read", until_interrupted)
+        with pytest.raises(Interrupted):
+            back_up(lab.client("cold"), root, checkpoint_s=0)
+    client = lab.client("reader")
+    partial = client.catalog(client.newest()).snapshots[-1]
+    assert partial.partial
+    result = back_up(lab.client("colder"), root)
+    assert 0 < result.snapshot.stats.files_changed < 20
+    assert tree(root) == contents(lab.client("last"), result.snapshot)
+    assert 0 == back_up(lab.client("coldest"), root).snapshot.stats.files_changed
+
+
+def test_a_directory_that_vanishes_before_it_is_read_is_a_problem_and_nothing_is_torn(
+    lab: Lab, root: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(lab.client(), root)
+    change_all(root, rng)
+    revisit = FilesSource.revisit
+
+    def after_it_vanished(source: FilesSource, paths: Sequence[bytes], on_problem: object) -> object:
+        shutil.rmtree(root / "5")
+        return revisit(source, paths, on_problem)  # type: ignore[arg-type]  # as it came
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesSource, "revisit", after_it_vanished)
+        result = back_up(lab.client("cold"), root)
+    assert result.problems > 0
+    found = contents(lab.client("reader"), result.snapshot)
+    there = tree(root)
+    assert {path: entry for path, entry in found.items() if path in there and entry.kind != 0o040000} == {
+        path: entry for path, entry in there.items() if entry.kind != 0o040000
+    }
+    again = back_up(lab.client("colder"), root)
+    assert there.keys() == contents(lab.client("reader"), again.snapshot).keys()
+
+
+def test_reading_everything_again_works_without_a_cache(lab: Lab, root: Path) -> None:
+    back_up(lab.client(), root)
+    result = back_up(lab.client("cold"), root, read_all=True)
+    assert 100 == result.snapshot.stats.files_changed
+    assert tree(root) == contents(lab.client("reader"), result.snapshot)
+    again = back_up(lab.client("colder"), root)
+    assert 0 == again.snapshot.stats.files_changed
+
+
+def test_a_machine_that_lost_its_cache_is_told_what_to_expect_by_its_state(lab: Lab, root: Path) -> None:
+    back_up(lab.client(), root)
+    expected = list((lab._folder / "one" / "state").rglob("expected-*"))
+    assert [f"100 {100 * 3_000}\n"] == [path.read_text() for path in expected]
