@@ -181,7 +181,7 @@ class SourceContract(Contract, kit=True):
         if not isinstance(source, Revisits):
             pytest.skip("this source walks over everything again")
         listings = list(walk(source))
-        wanted = [listing for listing in listings if listing.names][1::2] or listings
+        wanted = [listing for listing in listings if listing.names][1:] or listings
         paths = [listing.path for listing in wanted]
         again: list[Listing] = []
         for listing in source.revisit(paths, lambda path, words: pytest.fail(f"{path!r}: {words}")):

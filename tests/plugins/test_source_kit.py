@@ -111,6 +111,10 @@ class MemorySource:
         for path in sorted((b"", b"a", b"b", b"b/c"), key=lambda path: path.split(b"/") if path else []):
             yield self.listing(path)
 
+    def revisit(self, paths: Sequence[bytes], on_problem: OnProblem) -> Iterator[Listing]:
+        on_the_way = {path.rpartition(b"/")[0] for path in paths}
+        return (one for one in self.walk(on_problem) if one.path in {b"", *paths, *on_the_way})
+
     def path(self, listing: Listing, index: int) -> bytes:
         name = listing.names[index]
         return listing.path + b"/" + name if listing.path else name
@@ -214,6 +218,17 @@ class NamesWithNul(MemorySource):
     def listing(self, path: bytes) -> Listing:
         listing = super().listing(path)
         return replace(listing, names=tuple(name + b"\0" for name in listing.names))
+
+
+class VisitsOnlyTheFirst(MemorySource):
+    def revisit(self, paths: Sequence[bytes], on_problem: OnProblem) -> Iterator[Listing]:
+        return super().revisit(paths[:1], on_problem)
+
+
+class VisitsAnotherTree(MemorySource):
+    def revisit(self, paths: Sequence[bytes], on_problem: OnProblem) -> Iterator[Listing]:
+        visited = super().revisit(paths, on_problem)
+        return (replace(one, names=one.names[:1], rows=one.rows[: ROW.size]) for one in visited)
 
 
 class LosesARow(MemorySource):
@@ -462,6 +477,8 @@ FAULTS: list[tuple[type[MemorySource], str]] = [
     (ForgetsTargets, "test_descriptions_come_in_order_and_are_sorted"),
     (UnsortedAttributes, "test_descriptions_come_in_order_and_are_sorted"),
     (DescribesEverything, "test_nothing_is_asked_of_an_empty_selection"),
+    (VisitsOnlyTheFirst, "test_directories_are_visited_again_as_they_were"),
+    (VisitsAnotherTree, "test_directories_are_visited_again_as_they_were"),
     (ExplainsSomethingElse, "test_what_is_listed_is_explained_as_included"),
 ]
 
