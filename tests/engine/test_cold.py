@@ -12,6 +12,10 @@ import pytest
 
 from bitbacker.engine.scan import Scan
 from bitbacker.format.entries import Directory
+from bitbacker.format.names import HEAD_SIZE_BYTES
+from bitbacker.repo.sweep import execute_prune
+from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
+from bitbacker.repo.trace import CountedTransport, Tally
 from bitbacker.spi import Listing
 from bitbacker_plugins.files import FilesSource
 from lab import Lab, back_up, contents, tree
@@ -129,3 +133,31 @@ def test_a_machine_that_lost_its_cache_is_told_what_to_expect_by_its_state(lab: 
     back_up(lab.client(), root)
     expected = list((lab._folder / "one" / "state").rglob("expected-*"))
     assert [f"100 {100 * 3_000}\n"] == [path.read_text() for path in expected]
+
+
+def nights(lab: Lab, root: Path, pruned_after: int | None) -> list[int]:
+    """What each of forty nights fetches on a machine that is new every time."""
+    back_up(lab.client(), root)
+    fetched = []
+    for night in range(40):
+        tally = Tally()
+        transport = CountedTransport(lab.transport, tally)
+        assert 0 == back_up(lab.client(f"night {night}", transport), root).snapshot.stats.files_changed
+        run = tally.take("backup")
+        assert run is not None
+        fetched.append(run.moved_bytes("get"))
+        if night == pruned_after:
+            keeper = lab.client("keeper")
+            execute_prune(keeper, plan_prune(keeper, PruneOptions()), PruneOptions())
+    return fetched
+
+
+def test_no_night_of_a_repository_that_is_pruned_once_a_month_fetches_more_than_its_head(
+    lab: Lab, root: Path
+) -> None:
+    assert {HEAD_SIZE_BYTES} == set(nights(lab, root, pruned_after=29))
+
+
+def test_the_night_of_a_merge_fetches_more(lab: Lab, root: Path) -> None:
+    fetched = nights(lab, root, pruned_after=None)
+    assert 1 == sum(size > HEAD_SIZE_BYTES for size in fetched)
