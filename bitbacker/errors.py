@@ -167,7 +167,58 @@ class NotExclusive(StorageError):
 
     code = "storage-not-exclusive"
     retryable = False
-    default_hint = "use a file system with hard links, or a storage with conditional writes"
+    default_hint = (
+        "use a storage that can, or make the repository with init --single-writer "
+        "and never let two machines write to it at once"
+    )
+
+
+class HostUnknown(StorageError):
+    """The key of the server is not known on this machine, or another one than is known."""
+
+    code = "storage-host-unknown"
+    retryable = False
+    default_hint = "connect once by hand, compare the fingerprint, and let the client remember the key"
+
+
+class CredentialRefused(StorageError):
+    """The storage does not accept who this machine says it is: wrong or expired keys."""
+
+    code = "storage-credential"
+    retryable = False
+    default_hint = "check the user, the key and the token of this remote, and whether they have expired"
+
+
+class PlaceMissing(StorageError):
+    """The bucket, the directory or the server's name does not exist, or is somewhere else."""
+
+    code = "storage-place"
+    retryable = False
+    default_hint = "check the URL of the remote, and for a bucket its region"
+
+
+class ClockSkewed(StorageError):
+    """The clock of this machine is too far from that of the storage."""
+
+    code = "storage-clock"
+    retryable = False
+    default_hint = "set the clock of this machine; timedatectl shows whether it is synchronised"
+
+
+class ObjectsLocked(StorageError):
+    """The storage keeps these objects until a time; every other one of the call has been removed.
+
+    `names` are the objects, `free_at_s` is when the last of them may be removed, in seconds since 1970.
+    """
+
+    code = "storage-locked"
+    retryable = False
+    default_hint = "run bitbacker prune again after that time"
+
+    def __init__(self, names: frozenset[str], free_at_s: float) -> None:
+        super().__init__(f"the storage keeps {len(names)} objects locked")
+        self.names = names
+        self.free_at_s = free_at_s
 
 
 class RepositoryError(BitBackerError):

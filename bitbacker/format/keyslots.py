@@ -40,10 +40,14 @@ class PluginChoice:
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """What was decided when the repository was made."""
+    """What was decided when the repository was made.
+
+    `single_writer` says that its storage cannot decide between two writers: docs/format.md section 10.3.
+    """
 
     cipher: PluginChoice
     chunker: PluginChoice
+    single_writer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def encode_slot(content: SlotContent, size_bytes: int) -> bytes:
     for choice in (content.constants.cipher, content.constants.chunker):
         for text in (choice.name, choice.parameters, choice.distribution):
             writer.text(text)
+    writer.u8(content.constants.single_writer)
     return _padded(writer.bytes(), size_bytes, "the plugin parameters do not fit into a key slot")
 
 
@@ -107,7 +112,9 @@ def decode_slot(plaintext: bytes | bytearray | memoryview) -> SlotContent:
     root_key = reader.raw(ROOT_KEY_SIZE_BYTES)
     cipher = PluginChoice(reader.text(), reader.text(), reader.text())
     chunker = PluginChoice(reader.text(), reader.text(), reader.text())
-    return SlotContent(root_key, Constants(cipher, chunker))
+    # A slot that an earlier release filled to the last byte says nothing of writers.
+    single_writer = bool(reader.left) and reader.flag()
+    return SlotContent(root_key, Constants(cipher, chunker, single_writer))
 
 
 def encode_directory(infos: tuple[SlotInfo, ...], size_bytes: int, stamp: Stamp | None = None) -> bytes:

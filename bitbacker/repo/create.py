@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from contextlib import suppress
 
 from bitbacker.crypto.slots import Unlocker
 from bitbacker.errors import (
@@ -12,6 +13,7 @@ from bitbacker.errors import (
     NotExclusive,
     ObjectExists,
     ObjectMissing,
+    ObjectsLocked,
     RepositoryPresent,
     WrongPassword,
 )
@@ -52,10 +54,11 @@ def create(
     memory = SlotMemory(paths.state, location)
     content = _begun_content(storage, unlocker, memory)
     if content is None:
-        probe_exclusive(storage)
-        content = SlotContent(
-            secrets.token_bytes(ROOT_KEY_SIZE_BYTES), Constants(options.cipher, options.chunker)
-        )
+        storage.single_writer = options.single_writer
+        if not options.single_writer:
+            probe_exclusive(storage)
+        constants = Constants(options.cipher, options.chunker, options.single_writer)
+        content = SlotContent(secrets.token_bytes(ROOT_KEY_SIZE_BYTES), constants)
         _check_chunker(Repository(storage, content, maker, paths))
         data = first_keyslots(unlocker, content, label)
         _put_keyslots(storage, data)
@@ -125,7 +128,9 @@ def probe_exclusive(storage: Storage) -> None:
     for thread in threads:
         thread.join()
     stored = storage.get(name) if winners else b""
-    storage.delete([name])
+    # A storage that keeps it locked gives it to a later prune.
+    with suppress(ObjectsLocked):
+        storage.delete([name])
     if failures:
         raise failures[0]
     if winners != [stored]:

@@ -41,6 +41,7 @@ class Repository:
     ) -> None:
         """`location` names the place of the storage, for what this machine remembers of it."""
         self.storage = storage
+        storage.single_writer = content.constants.single_writer
         self.slot_memory = SlotMemory(paths.state, location)
         self.padding = padding or Padding()
         self.keys: Keys = keys_of(content.root_key)

@@ -20,10 +20,14 @@ class LocalPaths:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryOptions:
-    """What is decided when a repository is made and never changes."""
+    """What is decided when a repository is made and never changes.
+
+    `single_writer` is for a storage that cannot decide between two writers.
+    """
 
     cipher: PluginChoice
     chunker: PluginChoice
+    single_writer: bool = False
 
 
 class PluginMaker(Protocol):

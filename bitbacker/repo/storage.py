@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from bitbacker.errors import ObjectExists, StorageError
+from bitbacker.errors import ObjectExists, ObjectMissing, StorageError
+from bitbacker.format import names
 from bitbacker.repo.trace import CountedTransport, Tally
 from bitbacker.spi import Abilities, Buffer, ObjectInfo, Transport
 
@@ -23,7 +24,12 @@ class Storage:
 
     Exponential backoff with full jitter.  Safe to share between threads, as transports are.
     `tally` has counted every request that went out through `transport`.
+
+    With `single_writer` the storage cannot decide between two writers, so this looks before it puts,
+    which is enough as long as nobody else writes.
     """
+
+    single_writer = False
 
     def __init__(self, transport: Transport, sleep: Callable[[float], None] = time.sleep) -> None:
         self.tally = Tally()
@@ -48,12 +54,28 @@ class Storage:
 
         def attempt() -> None:
             try:
-                self.transport.put(name, data)
+                self._put_new(name, data)
             except ObjectExists:
                 if memoryview(self.transport.get(name)) != memoryview(data):
                     raise
 
         self._retry(attempt)
+
+    def _put_new(self, name: str, data: Buffer) -> None:
+        if not self.single_writer:
+            self.transport.put(name, data)
+            return
+        # Names of segments are random and never met twice, so only the others are looked for.
+        if not name.startswith(names.SEGMENTS) and self._present(name):
+            raise ObjectExists(name)
+        self.transport.put(name, data, replace=True)
+
+    def _present(self, name: str) -> bool:
+        try:
+            self.transport.get(name)
+        except ObjectMissing:
+            return False
+        return True
 
     def replace(self, name: str, data: Buffer) -> None:
         """Store an object, whatever was there."""

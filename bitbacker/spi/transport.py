@@ -17,6 +17,7 @@ Names follow `NAME_PATTERN`.  Semantics, for every transport:
 * **Buffers**: `data` belongs to the caller again when `put` returns; it must not be kept.
 * **Visibility**: what `put` and `delete` have done is seen by the next `get` and `list`, on any connection.
 * **Names**: a name or prefix that the pattern does not allow is refused with `StorageError`.
+* **Hanging**: a connection on which nothing moves for a time ends in a retryable `StorageError`.
 * **Errors**: only classes of `bitbacker.errors.StorageError`, foreign exceptions wrapped by `from`.
 """
 
@@ -87,7 +88,11 @@ class Transport(Protocol):
         """
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove these objects; one that is absent already counts as removed."""
+        """Remove these objects; one that is absent already counts as removed.
+
+        Raises `ObjectsLocked`, after it has removed all others, when the storage keeps some of them
+        until a time, and `StorageDenied`, `StorageError`.
+        """
 
     def close(self) -> None:
         """Let go of connections and files; may be called twice."""

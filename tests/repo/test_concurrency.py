@@ -90,6 +90,7 @@ def test_two_writers_and_a_pruner_at_once_on_one_local_repository(tmp_path: Path
 
 
 CLIENTS = ("a", "b", "pruner")
+ORDERS_MAX = 400
 Run = tuple[str, int]
 """A client, and for how many operations it is preferred to the others."""
 
@@ -151,10 +152,10 @@ def test_control_without_a_rule_of_the_commit_an_order_is_found_that_loses(
 
         monkeypatch.setattr(changes.AddSnapshot, "check", no_check)
     rng = random.Random(seed)
-    for _ in range(60):
+    for _ in range(ORDERS_MAX):
         runs = [(rng.choice(CLIENTS), rng.randrange(1, 40)) for _ in range(8)]
         try:
             assert_all_whole(*interleave(tmp_path_factory.mktemp("control"), runs))
         except Exception:  # noqa: BLE001  # whatever breaks, it was noticed
             return
-    pytest.fail("60 orders without a loss: this test would not notice that the rule is missing")
+    pytest.fail(f"{ORDERS_MAX} orders without a loss: this test would not notice that the rule is missing")

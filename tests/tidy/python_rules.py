@@ -41,6 +41,8 @@ OUTSIDE: dict[str, frozenset[str]] = {
     "plugins/files": frozenset({"numpy"}),
     "plugins/fixed": frozenset({"numpy"}),
     "plugins/gear": frozenset({"cryptography", "numpy"}),
+    "plugins/s3": frozenset({"boto3", "botocore"}),
+    "plugins/sftp": frozenset({"paramiko"}),
 }
 """Which packages of other people a floor or a plugin may import; none where there is no line."""
 
