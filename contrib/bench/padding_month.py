@@ -3,9 +3,9 @@
     .venv/bin/python contrib/bench/padding_month.py --work /var/tmp/bitbacker-month
 
 The tree that is backed up holds packages of Python software.  Each moves on by one real release a working
-day, or one a week.  What a release changes lands file by file in the nine working hours of its day, as work
-does, or all at once for a weekly one, as an upgrade does; in every other hour nothing changes.  The hours are
-made up, the changes are not.
+day, or one a week, or by all its releases spread evenly over the month.  What a release changes lands file by
+file in the nine working hours of its day, as work does, or all at once for the other paces, as an upgrade
+does; in every other hour nothing changes.  The hours are made up, the changes are not.
 
 Backups are made by the program itself, one an hour, with a warm cache and without pruning.  What each needed
 and what it stored is then read from the segments: T is what is not padding, V the size of the segments.
@@ -48,7 +48,7 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class History:
-    """A package, how many of its newest releases are used, and how often it moves on: day or week."""
+    """A package, how many of its newest releases are used, and how it moves on: day, week or even."""
 
     package: str
     releases: int
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--history",
         action="append",
         metavar="PACKAGE:RELEASES:PACE",
-        help=f"a package, how many releases, and day or week; may be repeated ({' '.join(HISTORIES)})",
+        help=f"a package, how many releases, and day, week or even; may be repeated ({' '.join(HISTORIES)})",
     )
     parser.add_argument("--padding", choices=["padme", "none"], default="padme", help="(%(default)s)")
     parser.add_argument("--floor-kib", type=int, default=FLOOR_BYTES // KIB, help="in KiB (%(default)s)")
@@ -112,8 +112,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def history_of(text: str) -> History:
     package, releases, pace = text.split(":")
-    if pace not in {"day", "week"}:
-        raise SystemExit(f"{text}: the pace is day or week, not {pace}")
+    if pace not in {"day", "week", "even"}:
+        raise SystemExit(f"{text}: the pace is day, week or even, not {pace}")
     return History(package, int(releases), pace)
 
 
@@ -124,11 +124,25 @@ def month_of(options: argparse.Namespace) -> dict[int, list[Change]]:
     for history in map(history_of, options.history or HISTORIES):
         first, *later = wheels_of(history, options.work / "wheels")
         hours[-1] += changes_between(None, first)
-        moments = weekly() if history.pace == "week" else daily()
-        for old, new, moment in zip([first, *later], later, moments, strict=False):
+        for old, new, moment in zip([first, *later], later, moments_of(history), strict=False):
+            # What lands file by file has many hours to land in; an upgrade has one.
+            at_once = randomness.choice(moment)
             for change in changes_between(old, new):
-                hours[randomness.choice(moment)].append(change)
+                hours[at_once if history.pace == "even" else randomness.choice(moment)].append(change)
     return hours
+
+
+def moments_of(history: History) -> Iterator[range]:
+    """The hours in which each release may land, one after the other."""
+    if history.pace == "even":
+        return evenly(history.releases - 1)
+    return weekly() if history.pace == "week" else daily()
+
+
+def evenly(count: int) -> Iterator[range]:
+    """The month in so many parts."""
+    for part in range(count):
+        yield range(part * HOURS // count, max((part + 1) * HOURS // count, part * HOURS // count + 1))
 
 
 def daily() -> Iterator[range]:

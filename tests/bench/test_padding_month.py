@@ -63,3 +63,15 @@ def test_a_file_packed_anew_with_the_same_content_is_no_change(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "0" == cells(done.stdout, "something changed")[0]
     assert b"same" == (tmp_path / "tree" / "toy" / "data.json").read_bytes()
+
+
+def test_releases_may_be_spread_evenly_over_the_month(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels" / "toy"
+    # Sixty upgrades in 720 hours are one in each twelve, so the first day has two.
+    for number in range(61):
+        release(wheels, f"{number}", {"toy/a": os.urandom(1_000), "toy/b": os.urandom(1_000)})
+    done = run(tmp_path, "--history", "toy:61:even")
+    assert done.returncode == 0, done.stderr
+    told = re.findall(r"^hour (\d+): (\d+) files", done.stderr, re.MULTILINE)
+    assert [2, 2] == [int(files) for _, files in told if files != "0"], "each lands at once"
+    assert {0, 1} == {int(hour) // 12 for hour, files in told if files != "0"}
