@@ -28,7 +28,7 @@ WORDS = {"check with data": "check", "restore": "restore"}
 
 
 def main() -> int:
-    options = parse(sys.argv[1:])
+    options = parser(__doc__ or "", WORK).parse_args()
     source = (options.source or options.work / "linux-source-6.1").resolve()
     contenders = [tool for tool in every_tool(options) if options.only in (None, tool.name)]
     measured = report.Figures()
@@ -49,18 +49,19 @@ def main() -> int:
     return 0
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parser(description: str, work: Path) -> argparse.ArgumentParser:
+    """What every comparison can be told."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, default=WORK, help="where everything is written (%(default)s)")
+    parser.add_argument("--work", type=Path, default=work, help="where everything is written (%(default)s)")
     parser.add_argument("--source", type=Path, help="what is backed up (WORK/linux-source-6.1)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each step is measured (%(default)s)")
     parser.add_argument("--restic", type=Path, help="the program (WORK/restic)")
     parser.add_argument("--bitbacker", default="bitbacker", help="the program (%(default)s)")
     parser.add_argument("--only", choices=["restic", "bitbacker"], help="measure one tool alone")
     parser.add_argument("--output", type=Path, help="a file that gets the table too")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def every_tool(options: argparse.Namespace) -> list[Tool]:
@@ -72,11 +73,14 @@ def every_tool(options: argparse.Namespace) -> list[Tool]:
     ]
 
 
-def one_round(contenders: Sequence[Tool], source: Path, measured: report.Figures) -> None:
+def one_round(
+    contenders: Sequence[Tool], source: Path, measured: report.Figures, steps: Sequence[str] = STEPS
+) -> None:
+    """All steps in turns, from fresh repositories to restored trees.  Raises `StepFailed`."""
     for tool in contenders:
         tool.start_afresh()
         take_step(tool, "init", source)
-    for step in STEPS:
+    for step in steps:
         for tool in contenders:
             if step == "unchanged, nothing cached":
                 tool.forget_what_is_cached()

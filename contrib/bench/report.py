@@ -33,6 +33,10 @@ class Figures:
     def add_size(self, tool: str, size_bytes: int) -> None:
         self._sizes[tool].append(size_bytes / 1e6)
 
+    def peak_bytes(self, tool: str) -> int:
+        """The most memory that any step of a tool took."""
+        return max(cost.peak_bytes for costs in self._costs.values() for cost in costs[tool])
+
     def rows(self, names: Sequence[str]) -> list[str]:
         """One table row for each measure of each step."""
         rows = []
@@ -54,7 +58,7 @@ def markdown(figures: Figures, contenders: Sequence[Tool], *, source: Path, work
         [
             f"Made by `{command}`.",
             f"Source: `{source.name}`, {count:,} files, {megabytes:,.0f} MB, in the page cache.",
-            f"Machine: {_machine(work)}.",
+            f"Machine: {machine(work)}.",
             "Medians, with the range in brackets; the ratio is last tool to first tool.",
             "",
             f"| | {' | '.join(heads)} | ratio |",
@@ -75,7 +79,8 @@ def _row(title: str, columns: Sequence[Sequence[float]]) -> str:
     return f"| {title} | {' | '.join(shown)} | {ratio} |"
 
 
-def _machine(work: Path) -> str:
+def machine(work: Path) -> str:
+    """Processor, memory, file system of `work`, system and Python, in one line."""
     with open("/proc/cpuinfo") as file:
         model = next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
