@@ -36,6 +36,11 @@ from bitbacker.repo.slot_memory import SlotMemory
 from bitbacker.repo.volume import Padding
 from bitbacker.spi import Source, Transport
 
+SINGLE_WRITER = (
+    "this repository is for a single writer: its storage cannot decide between two, "
+    "so never let two machines write at once"
+)
+
 Prompt = Callable[[str], str]
 """Asks for a password; called with what it is for, in words."""
 
@@ -119,12 +124,13 @@ class Wiring:
         hint = f"the configuration has: {names}" if names else "the configuration has no sources"
         raise UsageError(f"no source is called {name!r}", hint=hint)
 
-    def options(self) -> RepositoryOptions:
+    def options(self, *, single_writer: bool = False) -> RepositoryOptions:
         """What a new repository is made with."""
         wanted = self.config.repository
         return RepositoryOptions(
             choice_of(self.host, Kind.CIPHER, wanted.cipher),
             choice_of(self.host, Kind.CHUNKER, wanted.chunker),
+            single_writer,
         )
 
     def padding(self) -> Padding:
@@ -132,8 +138,11 @@ class Wiring:
         wanted = self.config.repository
         return Padding(wanted.padding, wanted.floor_bytes)
 
-    def create(self, remote: Remote, label: str = "") -> Connection:
-        """Make a repository.  Raises `RepositoryPresent`, `StorageError`, `PluginError`."""
+    def create(self, remote: Remote, label: str = "", *, single_writer: bool = False) -> Connection:
+        """Make a repository, for a single writer if this or the remote says so.
+
+        Raises `RepositoryPresent`, `NotExclusive`, `StorageError`, `PluginError`.
+        """
         with ExitStack() as stack:
             transport = stack.enter_context(closing(self.transport(remote)))
             unlocker, maker = self.new_unlocker(remote), HostMaker(self.host)
@@ -141,7 +150,7 @@ class Wiring:
             repository = create(
                 transport,
                 unlocker,
-                self.options(),
+                self.options(single_writer=single_writer or remote.single_writer),
                 maker,
                 self.paths,
                 label=label,
@@ -201,6 +210,11 @@ class Connection:
     remote: Remote
     repository: Repository
     unlocker: Unlocker
+
+    @property
+    def warning(self) -> str:
+        """What everybody who is about to write must be told; empty when there is nothing."""
+        return SINGLE_WRITER if self.repository.constants.single_writer else ""
 
     def close(self) -> None:
         """Let go of the storage."""

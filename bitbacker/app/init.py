@@ -10,21 +10,28 @@ from bitbacker.config import shown_url
 
 @dataclass(frozen=True, slots=True)
 class Initialised:
-    """What was made: where, its identity on this machine, and its plugins."""
+    """What was made: where, its identity on this machine, and its plugins.
+
+    `warning` is what must be told to whoever will write to it, empty when there is nothing.
+    """
 
     url: str
     id: str
     cipher: str
     chunker: str
+    single_writer: bool
+    warning: str
 
 
-def init(access: Access, prompt: Prompt | None, label: str = "") -> Initialised:
-    """Make the repository that the user means.
+def init(
+    access: Access, prompt: Prompt | None, label: str = "", *, single_writer: bool = False
+) -> Initialised:
+    """Make the repository that the user means; `single_writer` on a storage that cannot decide between two.
 
-    Raises `RepositoryPresent`, `StorageError`, `PluginError`, `ConfigError`, `SecretError`.
+    Raises `RepositoryPresent`, `NotExclusive`, `StorageError`, `PluginError`, `ConfigError`, `SecretError`.
     """
     wiring = Wiring(access, prompt)
-    connection = wiring.create(wiring.remote, label)
+    connection = wiring.create(wiring.remote, label, single_writer=single_writer)
     try:
         constants = connection.repository.constants
         return Initialised(
@@ -32,6 +39,8 @@ def init(access: Access, prompt: Prompt | None, label: str = "") -> Initialised:
             connection.repository.id,
             constants.cipher.name,
             constants.chunker.name,
+            constants.single_writer,
+            connection.warning,
         )
     finally:
         connection.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TypeVar
 
 from bitbacker.app.access import Access, Connection, Prompt, Wiring
@@ -15,7 +16,7 @@ from bitbacker.app.backup import BackupRequest, back_up, configured_job
 from bitbacker.app.check import check
 from bitbacker.app.due import CHECKED, READ_DATA, CheckTimes
 from bitbacker.app.forget import execute_forget, plan_source
-from bitbacker.app.prune import plan, prune
+from bitbacker.app.prune import PruneResult, free_at_ns, plan, prune
 from bitbacker.app.telling import TellingObserver, fanout_of
 from bitbacker.config import Remote, SourceSpec, choose_remotes, shown_url
 from bitbacker.engine.backup import BackupResult
@@ -75,7 +76,13 @@ class Step:
     error: BitBackerError | None = None
 
 
-OnStep = Callable[[Step], None]
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of a run: of its progress, of each step, and of what everybody who writes must be told."""
+
+    observer: Observer
+    on_step: Callable[[Step], None]
+    on_warning: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +102,7 @@ class RunRequest:
     strict: bool = False
 
 
-def run(
-    access: Access, prompt: Prompt | None, request: RunRequest, observer: Observer, on_step: OnStep
-) -> RunResult:
+def run(access: Access, prompt: Prompt | None, request: RunRequest, listener: Listener) -> RunResult:
     """Work through remotes and sources in the order of the file.
 
     Raises `ConfigError`, `UsageError`, `PluginError` before anything was done; later errors are steps.
@@ -107,9 +112,9 @@ def run(
         raise ConfigError("there is nothing to run", hint="name a file with [sources.NAME] by --config FILE")
     remotes = choose_remotes(wiring.config, [access.remote] if access.remote else [])
     started = time.monotonic()
-    fanout = fanout_of(wiring, observer)
+    fanout = fanout_of(wiring, listener.observer)
     fanout.send(RunStarted(time.time_ns(), COMMAND))
-    running = _Running(wiring, request, observer, on_step, fanout)
+    running = _Running(wiring, request, listener, fanout)
     try:
         for remote in remotes:
             running.remote(remote)
@@ -127,14 +132,12 @@ def run(
 class _Running:
     """One run: what has been done so far, and the steps still to do on each remote."""
 
-    def __init__(
-        self, wiring: Wiring, request: RunRequest, observer: Observer, on_step: OnStep, fanout: Fanout
-    ) -> None:
+    def __init__(self, wiring: Wiring, request: RunRequest, listener: Listener, fanout: Fanout) -> None:
         self.steps: list[Step] = []
         self._wiring = wiring
         self._request = request
-        self._observer = observer
-        self._on_step = on_step
+        self._observer = listener.observer
+        self._listener = listener
         self._fanout = fanout
 
     def remote(self, remote: Remote) -> None:
@@ -146,6 +149,8 @@ class _Running:
         connection = self._attempt(_Place(name), "open", lambda: self._open(name, remote))
         if connection is None:
             return
+        if connection.warning and not self._request.dry_run:
+            self._listener.on_warning(f"{name}: {connection.warning}")
         try:
             saved = [spec for spec in sources if self._back_up(_Place(name, spec.name), connection, spec)]
             forgotten = [spec for spec in saved if self._forget(_Place(name, spec.name), connection, spec)]
@@ -201,7 +206,8 @@ class _Running:
 
     def _prune(self, name: str, connection: Connection, *, strict: bool) -> None:
         result = prune(connection, plan(connection, self._observer, strict=strict))
-        self._did(Step(name, "", "prune", f"removed {result.deleted_segments} segments"))
+        text = f"removed {result.deleted_segments} segments{_locked_text(result)}"
+        self._did(Step(name, "", "prune", text))
 
     def _check(self, name: str, connection: Connection) -> None:
         wanted = self._wiring.config.check
@@ -229,7 +235,7 @@ class _Running:
 
     def _did(self, step: Step) -> None:
         self.steps.append(step)
-        self._on_step(step)
+        self._listener.on_step(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +248,16 @@ class _Place:
     @property
     def names(self) -> tuple[str, str]:
         return self.remote, self.source
+
+
+def _locked_text(result: PruneResult) -> str:
+    if not result.locked_segments:
+        return ""
+    until_ns = free_at_ns(result)
+    if until_ns is None:
+        return f", {result.locked_segments} are locked"
+    until = datetime.fromtimestamp(until_ns // 10**9, tz=timezone.utc)
+    return f", {result.locked_segments} are locked until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _backup_step(place: _Place, result: BackupResult, *, dry_run: bool) -> Step:

@@ -13,7 +13,7 @@ class Stats:
     """Counts and sizes in bytes.
 
     `stored_bytes` is what the live segments take on the storage; `source_bytes` what all snapshots
-    would take if each were restored.  Condemned segments are being deleted.
+    would take if each were restored.  Condemned segments are gone, unless the storage keeps them locked.
     """
 
     snapshots: int

@@ -41,6 +41,13 @@ class Output:
             for line in aligned([head, *rows], right):
                 typer.echo(line)
 
+    def warn(self, text: str) -> None:
+        """One line on standard error, for people or for programs; no text, no line."""
+        if text and self.as_json:
+            typer.echo(json.dumps({"message_type": "warning", "message": text}), err=True)
+        elif text:
+            typer.echo(f"bitbacker: warning: {text}", err=True)
+
     def record(self, message_type: str, **fields: object) -> None:
         """One line for programs."""
         if self.as_json:

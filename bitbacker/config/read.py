@@ -46,6 +46,7 @@ class RemoteKeys:
     url: Located
     password: SecretSource | None = None
     create: bool = False
+    single_writer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def config_of(document: Table) -> Config:
 
 def _remote(name: str, table: Table) -> Remote:
     keys, options = _split(RemoteKeys, table)
-    return Remote(name, normal_url(keys.url), keys.password, keys.create, options)
+    url = normal_url(keys.url)
+    return Remote(name, url, keys.password, keys.create, keys.single_writer, options)
 
 
 def _source(name: str, table: Table, remotes: list[str], general: RetentionSpec | None) -> SourceSpec:

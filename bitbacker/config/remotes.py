@@ -67,4 +67,6 @@ def _remote(config: Config, text: str) -> Remote:
         raise UsageError(f"no remote is called {text!r}{guess}", hint="give a name from the file, or a URL")
     url = normal_url(text)
     same = [remote for remote in config.remotes if remote.url == url]
-    return same[0] if same else Remote("", url, None, create=False, options=Table("the URL"))
+    if same:
+        return same[0]
+    return Remote("", url, None, create=False, single_writer=False, options=Table("the URL"))

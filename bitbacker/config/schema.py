@@ -30,13 +30,15 @@ class PluginSpec:
 class Remote:
     """Where a repository lies.  `name` is empty for a URL from the command line.
 
-    `create` makes the repository when there is none.
+    `create` makes the repository when there is none; `single_writer` is how it is made, for a storage that
+    cannot decide between two writers.
     """
 
     name: str
     url: str
     password: SecretSource | None
     create: bool
+    single_writer: bool
     options: Table
 
 

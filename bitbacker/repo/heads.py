@@ -7,6 +7,7 @@ heads, or show some of them to one client and others to another.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bitbacker.crypto.keys import object_hash
@@ -16,6 +17,7 @@ from bitbacker.errors import (
     ForkDetected,
     HistoryUnknown,
     ObjectMissing,
+    ObjectsLocked,
     RollbackDetected,
     SizeWrong,
 )
@@ -200,5 +202,6 @@ class Heads:
         return [names.head_number(info.name) for info in self._storage.list(names.HEADS)]
 
     def trim(self, keep: int) -> None:
-        """Remove all but the newest `keep` heads."""
-        self._storage.delete(names.head_name(number) for number in self.numbers()[keep:])
+        """Remove all but the newest `keep` heads; those that the storage keeps locked go another time."""
+        with suppress(ObjectsLocked):
+            self._storage.delete(names.head_name(number) for number in self.numbers()[keep:])

@@ -34,6 +34,7 @@ class HeldBackStorage(Storage):
     def __init__(self, storage: Storage, folder: Path | None) -> None:
         """`folder` is where they wait; None is where this machine keeps temporary files."""
         super().__init__(storage.transport)
+        self.single_writer = storage.single_writer
         self._storage = storage
         self._store = TemporaryStore(folder)
         self._held: list[_Held] = []

@@ -2,6 +2,11 @@
 
 The commit writes catalog and index anew, so that nothing in the newest head points into a condemned
 segment.  A prune whose head was overtaken starts again, because what it condemned may be in use.
+What the newest head condemns already needs no other commit, because nobody may rely on it; but the head
+must be the newest one still, or it may be one of a client that slept while its number was used and trimmed.
+
+A storage may keep objects locked for a time.  Segments that it keeps stay condemned, as long as they are
+there, and a later prune deletes them.
 
 A strict prune reads every segment, oldest first, and stores what is needed only after that: what the
 storage sees depends on how much remains, and not on what is gone.
@@ -18,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from bitbacker.errors import DamageError, RaceLost
+from bitbacker.errors import DamageError, ObjectsLocked, RaceLost
 from bitbacker.format import names
 from bitbacker.format.block import BlockKind, BlockRef, PackedBlock
 from bitbacker.format.catalog import (
@@ -45,16 +50,24 @@ from bitbacker.repo.write import Placed, RawBlock
 PASSES_MAX = 5
 HEADS_KEPT = 16
 _JOINED_BYTES = (256 * 1024, 1024 * 1024)
+_SIZE_MAX_BYTES = 2**32 - 1
 _random = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
 class PruneResult:
-    """What a prune did; sizes in bytes."""
+    """What a prune did; sizes in bytes.
+
+    `locked_segments` are condemned, but the storage keeps them, until `locked_until_s` (seconds since
+    1970; None when there are none): a later prune deletes them.
+    """
 
     deleted_segments: int
     freed_bytes: int
     stored_bytes: int
+    locked_segments: int = 0
+    locked_bytes: int = 0
+    locked_until_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +131,18 @@ class _Execution:
         plan, repository = self._plan, self._repository
         if plan.nothing_to_do:
             return PruneResult(0, 0, 0)
+        if not plan.needs_commit:
+            if repository.heads.newest().head != plan.head:
+                raise Superseded
+            return self._delete(0)
         # Before heads are removed, what they were is written down.
         self._heads = repository.heads.all_records(plan.catalog.head_hashes)
         written = self._write_held_back() if plan.strict else self._write(repository)
         commit(repository, plan.head, _Sweep(repository, plan, written, self._moved))
-        self._delete()
         stored = sum(record.size_bytes for record in written.segments) + names.HEAD_SIZE_BYTES
-        return PruneResult(len(plan.victims), plan.freed_bytes, stored)
+        result = self._delete(stored)
+        repository.heads.trim(HEADS_KEPT)
+        return result
 
     def _write_held_back(self) -> Written:
         """Store nothing before everything has been read."""
@@ -159,11 +177,24 @@ class _Execution:
             indexes = self._indexes(session)
             return session.finish(self._records(), plan.head.number + 1, indexes)
 
-    def _delete(self) -> None:
-        victims = [names.segment_name(identity) for identity in self._plan.victims]
+    def _delete(self, stored_bytes: int) -> PruneResult:
+        plan = self._plan
+        victims = [names.segment_name(identity) for identity in plan.victims]
         _random.shuffle(victims)
-        self._repository.storage.delete(victims)
-        self._repository.heads.trim(HEADS_KEPT)
+        try:
+            self._repository.storage.delete(victims)
+        except ObjectsLocked as error:
+            locked = frozenset(names.segment_identity(name) for name in error.names) & plan.victims
+            gone = plan.victims - locked
+            return PruneResult(
+                len(gone),
+                plan.size_of(gone),
+                stored_bytes,
+                len(locked),
+                plan.size_of(locked),
+                error.free_at_s,
+            )
+        return PruneResult(len(plan.victims), plan.freed_bytes, stored_bytes)
 
     def _needed_blocks(self) -> Iterator[RawBlock]:
         """What is needed of the segments that are repacked, block by block."""
@@ -234,11 +265,17 @@ class _Execution:
         ]
         records += self._heads
         records += [encode_segment(plan.catalog.segments[identity]) for identity in plan.kept]
-        records += [
-            encode_segment(SegmentRecord(identity, SegmentState.CONDEMNED, 0, plan.head.number + 1))
-            for identity in plan.victims
-        ]
+        records += [encode_segment(self._condemned(identity)) for identity in plan.victims]
         return records
+
+    def _condemned(self, identity: bytes) -> SegmentRecord:
+        """The record of a victim; one that an earlier prune condemned keeps its own."""
+        known = self._plan.catalog.segments.get(identity)
+        if known is not None and known.state is SegmentState.CONDEMNED:
+            return known
+        # What somebody else has put among the segments may be of any size.
+        size_bytes = min(self._plan.sizes[identity], _SIZE_MAX_BYTES)
+        return SegmentRecord(identity, SegmentState.CONDEMNED, size_bytes, self._plan.head.number + 1)
 
 
 class _TableCopy:

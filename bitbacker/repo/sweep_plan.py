@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +59,9 @@ class PrunePlan:
     """Segments by what becomes of them; sizes in bytes.
 
     `dead` hold nothing that is needed; `repacked` hold little, which is copied first; `orphans` are
-    in the storage but in no head.  `needed` and `locations` say which chunks stay and where they lie.
-    `reader` is the repository as it is to be read; `strict` is that of the options.
+    in the storage but in no head; `condemned` an earlier prune has condemned, and they are there still.
+    `needed` and `locations` say which chunks stay and where they lie.  `reader` is the repository as it
+    is to be read; `strict` is that of the options; `sizes` are those of all stored segments.
     """
 
     reader: Repository
@@ -73,18 +75,33 @@ class PrunePlan:
     dead: frozenset[bytes]
     repacked: frozenset[bytes]
     orphans: frozenset[bytes]
+    condemned: frozenset[bytes]
     kept: frozenset[bytes]
-    freed_bytes: int
+    sizes: Mapping[bytes, int]
     repacked_bytes: int
 
     @property
     def victims(self) -> frozenset[bytes]:
         """Every segment that will be deleted."""
-        return self.dead | self.repacked | self.orphans
+        return self.dead | self.repacked | self.orphans | self.condemned
+
+    @property
+    def freed_bytes(self) -> int:
+        """What the victims take on the storage."""
+        return self.size_of(self.victims)
 
     @property
     def nothing_to_do(self) -> bool:
         return not self.victims
+
+    @property
+    def needs_commit(self) -> bool:
+        """Whether there are victims that the newest head does not condemn already."""
+        return self.victims != self.condemned
+
+    def size_of(self, segments: frozenset[bytes]) -> int:
+        """What these stored segments take, in bytes."""
+        return sum(self.sizes[identity] for identity in segments)
 
 
 def plan_prune(repository: Repository, options: PruneOptions, tell: Tell | None = None) -> PrunePlan:
@@ -131,7 +148,8 @@ def _sorted_out(
 ) -> PrunePlan:
     catalog = found.catalog
     parts = _live_parts(found.index, found.locations)
-    orphans = frozenset(stored) - catalog.live
+    condemned = catalog.condemned & stored.keys()
+    orphans = frozenset(stored) - catalog.live - condemned
     if options.strict:
         dead, repacked = frozenset[bytes](), catalog.live
     else:
@@ -148,8 +166,9 @@ def _sorted_out(
         dead,
         repacked,
         orphans,
+        condemned,
         catalog.live - dead - repacked,
-        freed_bytes=sum(stored[i] for i in dead | orphans | repacked),
+        stored,
         repacked_bytes=sum(int(stored[i] * parts.get(i, 0)) for i in repacked),
     )
 
@@ -158,7 +177,7 @@ def _dead_and_sparse(
     found: _Kept, stored: dict[bytes, int], parts: dict[bytes, float], *, live_part_min: float
 ) -> tuple[frozenset[bytes], frozenset[bytes]]:
     """The live segments that nobody needs, and those of which little is needed."""
-    live = found.catalog.live
+    live, condemned = found.catalog.live, found.catalog.condemned
     with_tables = frozenset[bytes]().union(*(table.segments for table in found.tables))
     useful = {identity for identity, part in parts.items() if part > 0} | with_tables
     dead = live & parts.keys() - useful
@@ -170,7 +189,8 @@ def _dead_and_sparse(
     # Catalogs, indexes, tables of forgotten snapshots, and padding: alone they are not worth a prune, which
     # writes the first two anew and is padded itself.
     idle = live - useful - parts.keys()
-    if dead or repacked or stored.keys() - live or len(idle) > IDLE_SEGMENTS_MAX + len(live) * IDLE_PART_MAX:
+    orphans = stored.keys() - live - condemned
+    if dead or repacked or orphans or len(idle) > IDLE_SEGMENTS_MAX + len(live) * IDLE_PART_MAX:
         dead |= idle
     return dead, repacked
 

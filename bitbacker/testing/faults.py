@@ -1,4 +1,4 @@
-"""Transports around a transport: they record, crash, fail, wait or lie.  For tests only.
+"""Transports around a transport: they record, crash, fail, lock, wait or lie.  For tests only.
 
 Each is a `Transport` itself, so they nest, for example a recording one inside a crashing one.  Every
 object of a batch deletion is an operation of its own.  `list` asks the inner transport when it is
@@ -8,13 +8,14 @@ All of them are thread-safe.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Condition, Lock, Thread
 from typing import Any, ClassVar, Literal, TypeVar
 
-from bitbacker.errors import StorageError
+from bitbacker.errors import ObjectsLocked, StorageError
 from bitbacker.spi import Abilities, Buffer, NoConfig, ObjectInfo, Transport
 
 T = TypeVar("T")
@@ -71,8 +72,16 @@ class WrappedTransport:
         return iter(self.around(Operation("list", prefix), lambda: [*self.inner.list(prefix)]))
 
     def delete(self, names: Iterable[str]) -> None:
+        """One by one; what is locked holds up none of the others."""
+        locked: list[ObjectsLocked] = []
         for name in names:
-            self._delete_one(name)
+            try:
+                self._delete_one(name)
+            except ObjectsLocked as error:
+                locked.append(error)
+        if locked:
+            kept = frozenset[str]().union(*(error.names for error in locked))
+            raise ObjectsLocked(kept, max(error.free_at_s for error in locked))
 
     def close(self) -> None:
         self.inner.close()
@@ -285,6 +294,36 @@ class LyingTransport(WrappedTransport):
         if self._lie != "hide":
             return rows
         return (row for row in rows if not self._when(Operation("put", row.name, row.size_bytes)))
+
+
+class LockingTransport(WrappedTransport):
+    """Keeps every object for a time after it was put through here, as storages with an object lock do.
+
+    `clock` says what time it is, in seconds since 1970.  Replacing is allowed, and begins the time anew.
+    Connections share the locks when they share this transport.
+    """
+
+    def __init__(self, inner: Transport, lock_s: float, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(inner)
+        self._lock_s = lock_s
+        self._clock = clock
+        self._free_at_s: dict[str, float] = {}
+
+    def around(self, operation: Operation, proceed: Callable[[], T]) -> T:
+        free_at_s = self._free_at_s.get(operation.name, 0.0)
+        if operation.kind == "delete" and self._clock() < free_at_s:
+            raise ObjectsLocked(frozenset({operation.name}), free_at_s)
+        result = proceed()
+        if operation.kind == "put":
+            self._free_at_s[operation.name] = self._clock() + self._lock_s
+        elif operation.kind == "delete":
+            self._free_at_s.pop(operation.name, None)
+        return result
+
+    def locked(self) -> frozenset[str]:
+        """The names of all objects that are kept now."""
+        now_s = self._clock()
+        return frozenset(name for name, free_at_s in [*self._free_at_s.items()] if now_s < free_at_s)
 
 
 class GatedTransport(WrappedTransport):

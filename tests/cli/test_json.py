@@ -114,7 +114,7 @@ def test_an_error_is_an_object_on_standard_error(home: Home, arguments: list[str
     done = home.inside(*arguments)
     assert done.out == ""
     (message,) = lines(done.err)
-    assert set(message) - {"message_type"} == documented("Errors")["error"]
+    assert set(message) - {"message_type"} == documented("Errors and warnings")["error"]
     assert (message["message_type"], message["exit_code"]) == ("error", done.code)
 
 

@@ -1,7 +1,8 @@
 """The rules by which a repository is changed, as a world small enough to search completely.
 
 One chunk, segments that may hold it, writers whose snapshots need it, pruners that copy it elsewhere and
-delete segments, forgetters; heads that anyone may trim once there is a newer one; writes of heads that the
+delete segments, or those that another one has condemned, forgetters; storages that keep what is to be
+deleted; heads that anyone may trim once there is a newer one; writes of heads that the
 network delivers late or twice.  `explore` visits every interleaving of their steps.
 
 What must hold in every state: a snapshot that was acknowledged and not forgotten is in the newest head, and
@@ -32,6 +33,7 @@ class Rule(str, Enum):
     PRESENCE = "a writer sees that its own segments are still there before it commits"
     COMMIT_FIRST = "a pruner deletes only after the head that condemns is committed"
     CARRY_CONDEMNED = "the head lists what is being deleted"
+    KEEP_CONDEMNED = "it lists that until it is gone, and a storage may keep it for a while"
 
 
 class Kind(str, Enum):
@@ -49,6 +51,7 @@ class Stage(str, Enum):
     PLAN = "plan"
     PUT = "put the head"
     CHECK = "check the newest head"
+    LOOK_AGAIN = "see that the head is still the newest one"
     DELETE = "delete"
     READ_AGAIN = "read the newest head to drop what is deleted from it"
     TIDY = "put the head without what is deleted"
@@ -224,6 +227,8 @@ def plan_pruning(turn: Turn) -> Iterator[World]:
         return
     if base.snapshots and base.live and world.uploads <= UPLOADS_OF_CHOICE:
         yield _condemn(turn, world.upload(), base, copy=frozenset({world.uploads}), victims=world.present)
+    if left := world.present & base.condemned:
+        yield turn.then(turn.actor._replace(stage=Stage.LOOK_AGAIN, victims=left))
     unlisted = world.present - base.live if base.snapshots else world.present
     if unlisted:
         yield _condemn(turn, world, base, copy=NOTHING, victims=unlisted)
@@ -251,11 +256,20 @@ def check_pruning(turn: Turn) -> Iterator[World]:
         yield turn.start_again()
 
 
+def look_again(turn: Turn) -> Iterator[World]:
+    """What was read may be a stray head, whose number had been used and trimmed."""
+    number, _ = turn.world.heads[-1]
+    if number == turn.actor.base or Rule.POST_CHECK not in turn.rules:
+        yield turn.then(turn.actor._replace(stage=Stage.DELETE))
+    else:
+        yield turn.start_again()
+
+
 def delete(turn: Turn) -> Iterator[World]:
+    """Delete one more, or find that the storage keeps the rest."""
+    yield turn.then(turn.actor._replace(stage=Stage.READ_AGAIN))
     if turn.actor.victims & turn.world.present:
         yield from _delete_one(turn)
-    else:
-        yield turn.then(turn.actor._replace(stage=Stage.READ_AGAIN))
 
 
 def _delete_one(turn: Turn) -> Iterator[World]:
@@ -266,7 +280,8 @@ def _delete_one(turn: Turn) -> Iterator[World]:
 
 def read_again(turn: Turn) -> Iterator[World]:
     number, head = turn.world.heads[-1]
-    plan = head._replace(condemned=head.condemned - turn.actor.victims)
+    there = turn.world.present if Rule.KEEP_CONDEMNED in turn.rules else NOTHING
+    plan = head._replace(condemned=head.condemned - (turn.actor.victims - there))
     yield turn.then(turn.actor._replace(stage=Stage.TIDY, base=number, plan=plan))
 
 
@@ -293,6 +308,7 @@ MOVES: dict[tuple[Kind, Stage], Callable[[Turn], Iterator[World]]] = {
     (Kind.PRUNER, Stage.PLAN): plan_pruning,
     (Kind.PRUNER, Stage.PUT): put_pruning,
     (Kind.PRUNER, Stage.CHECK): check_pruning,
+    (Kind.PRUNER, Stage.LOOK_AGAIN): look_again,
     (Kind.PRUNER, Stage.DELETE): delete,
     (Kind.PRUNER, Stage.READ_AGAIN): read_again,
     (Kind.PRUNER, Stage.TIDY): tidy,

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from bitbacker.errors import ObjectExists, ObjectMissing, StorageError, StorageFull
+from bitbacker.errors import ObjectExists, ObjectMissing, ObjectsLocked, StorageError, StorageFull
 from bitbacker.spi import NoConfig, Transport
 from bitbacker.testing.faults import (
     Crash,
@@ -17,6 +17,7 @@ from bitbacker.testing.faults import (
     Fault,
     GatedTransport,
     Interleaving,
+    LockingTransport,
     LyingTransport,
     Operation,
     Record,
@@ -41,7 +42,7 @@ def names_in(transport: Transport) -> list[str]:
 class TestWrappersThatDoNothingKeepTheContract(TransportContract):
     listing_length = 500
 
-    @pytest.fixture(params=["recording", "crashing", "failing", "lying", "gated"])
+    @pytest.fixture(params=["recording", "crashing", "failing", "lying", "locking", "gated"])
     def connect(self, request: pytest.FixtureRequest) -> Iterator[Connect]:
         url = f"memory://{request.node.name}"
         wrap: dict[str, Callable[[Transport], Transport]] = {
@@ -49,6 +50,7 @@ class TestWrappersThatDoNothingKeepTheContract(TransportContract):
             "crashing": CrashingTransport,
             "failing": FailingTransport,
             "lying": lambda inner: LyingTransport(inner, "corrupt", lambda _: False),
+            "locking": lambda inner: LockingTransport(inner, 0),
             "gated": lambda inner: GatedTransport(inner, lambda _: None),
         }
         yield lambda: wrap[request.param](MemoryTransport(url, NoConfig()))
@@ -298,3 +300,58 @@ def test_a_client_that_waits_for_another_one_inside_its_turn_is_an_error(inner: 
         schedule.run({"a": lambda: released.wait(10), "b": lambda: transport.put(head(1), b"x")})
     released.set()
     assert names_in(inner) == []
+
+
+def test_a_locking_transport_keeps_what_was_put_until_its_time(inner: MemoryTransport) -> None:
+    times = [100.0]
+    inner.put(segment(0), b"from before")
+    transport = LockingTransport(inner, 50, lambda: times[-1])
+    transport.put(segment(1), b"first")
+    times.append(120.0)
+    transport.put(segment(2), b"second")
+    for names in ([segment(1), segment(0), segment(2)], [segment(2), segment(1)]):
+        with pytest.raises(ObjectsLocked) as caught:
+            transport.delete(names)
+        assert (caught.value.names, caught.value.free_at_s) == ({segment(1), segment(2)}, 170.0)
+        assert names_in(inner) == [segment(1), segment(2)] == sorted(transport.locked())
+    times.append(150.0)
+    with pytest.raises(ObjectsLocked) as caught:
+        transport.delete([segment(2), segment(1)])
+    assert (caught.value.names, names_in(inner)) == ({segment(2)}, [segment(2)])
+    times.append(170.0)
+    transport.delete([segment(2)])
+    assert names_in(inner) == []
+
+
+def test_a_locking_transport_allows_replacing_and_begins_anew(inner: MemoryTransport) -> None:
+    times = [0.0]
+    transport = LockingTransport(inner, 50, lambda: times[-1])
+    transport.put("keyslots", b"old")
+    times.append(40.0)
+    transport.put("keyslots", b"new", replace=True)
+    times.append(60.0)
+    with pytest.raises(ObjectsLocked):
+        transport.delete(["keyslots"])
+    assert inner.get("keyslots") == b"new"
+
+
+def test_a_refused_put_locks_nothing(inner: MemoryTransport) -> None:
+    inner.put(head(1), b"theirs")
+    transport = LockingTransport(inner, 50)
+    with pytest.raises(ObjectExists):
+        transport.put(head(1), b"mine")
+    transport.delete([head(1)])
+    assert names_in(inner) == []
+
+
+@pytest.mark.parametrize("wrap", [RecordingTransport, CrashingTransport, FailingTransport])
+def test_what_is_locked_behind_a_wrapper_holds_up_none_of_the_others(
+    inner: MemoryTransport, wrap: Callable[[Transport], Transport]
+) -> None:
+    locking = LockingTransport(inner, 50, lambda: 0.0)
+    transport = wrap(locking)
+    transport.put(segment(1), b"locked")
+    inner.put(segment(2), b"free")
+    with pytest.raises(ObjectsLocked) as caught:
+        transport.delete([segment(1), segment(2)])
+    assert (caught.value.names, names_in(inner)) == ({segment(1)}, [segment(1)])

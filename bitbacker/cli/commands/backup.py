@@ -110,6 +110,8 @@ def backup(
     job = job_of(wiring, request)
     connection = wiring.open(wiring.remote)
     try:
+        if not dry_run:
+            out.warn(connection.warning)
         with observing(ctx.obj) as observer:
             result = back_up(connection, job, observer)
     finally:

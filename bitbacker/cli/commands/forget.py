@@ -82,6 +82,8 @@ def forget(
         Filter(tuple(host or ()), tuple(source or ()), tuple(tag or ())),
     )
     with connected(access_of(ctx.obj), password_prompt()) as connection:
+        if not dry_run:
+            out.warn(connection.warning)
         plan = plan_forget(connection, request)
         _show(out, plan, dry_run=dry_run)
         if not dry_run:

@@ -41,6 +41,7 @@ def add(
     out = Output(ctx.obj)
     options = KeyOptions(label, new_password_file, recovery_code)
     with connected(access_of(ctx.obj), password_prompt()) as connection:
+        out.warn(connection.warning)
         added = keys.add_key(connection, options)
     out.detail(f"key {added.number} added")
     if added.recovery_code:
@@ -87,6 +88,7 @@ def remove(
     """
     out = Output(ctx.obj)
     with connected(access_of(ctx.obj), password_prompt()) as connection:
+        out.warn(connection.warning)
         confirm(f"Remove key {number}?", yes=yes)
         keys.remove_key(connection, number)
     out.detail(f"key {number} removed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bitbacker.app.run import RunRequest, Step
+from bitbacker.app.run import Listener, RunRequest, Step
 from bitbacker.app.run import run as run_all
 from bitbacker.cli.asking import access_of, password_prompt
 from bitbacker.cli.escape import escaped
@@ -39,7 +39,8 @@ def run(ctx: typer.Context, strict: StrictBackup = False, dry_run: DryRun = Fals
 
     with observing(chosen) as observer:
         request = RunRequest(dry_run=dry_run, strict=strict)
-        result = run_all(access_of(chosen), password_prompt(), request, observer, on_step)
+        listener = Listener(observer, on_step, lambda text: out.warn(escaped(text)))
+        result = run_all(access_of(chosen), password_prompt(), request, listener)
     failed = sum(step.error is not None for step in result.steps)
     out.detail(f"{len(result.steps)} steps, {failed} failed, in {duration(result.duration_s)}")
     out.record(

@@ -28,6 +28,6 @@ def stats(ctx: typer.Context) -> None:
     if found.condemned_segments:
         out.text(
             f"Condemned:  {size(found.condemned_bytes)} in {found.condemned_segments} segments, "
-            "which the next prune removes"
+            "gone unless the storage keeps them locked"
         )
     out.record("stats", **asdict(found))
