@@ -61,7 +61,7 @@ class Sshd:
 
     def url(self, path: Path | str, *, port: int | None = None) -> str:
         """The URL of a directory on this server; another `port` leads through a proxy."""
-        return f"sftp://{self.user}@{self.host}:{port or self.port}{quote(os.fspath(path))}"
+        return f"sftp://{self.user}@{self.host}:{port or self.port}{quote(os.fsencode(path))}"
 
     def options(self) -> dict[str, str]:
         """The keys of a remote's table that let a client in."""

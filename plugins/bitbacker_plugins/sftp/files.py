@@ -34,9 +34,14 @@ class Entry:
 class FileSystem:
     """What the server says of a file system."""
 
+    identity: int
     free_bytes: int
     free_files: int | None
     read_only: bool
+
+    def is_full(self, size_bytes: int) -> bool:
+        """Whether a file of this size, or any file at all, has no room."""
+        return self.free_bytes < max(size_bytes, 1) or self.free_files == 0
 
 
 def open_read(path: bytes) -> Request:
@@ -143,16 +148,19 @@ def sync_directories(session: Session, paths: Sequence[bytes]) -> None:
     OpenSSH can: it opens a directory like a file and syncs it.  What cannot be opened is left out.
     """
     answers = [*session.ask_each(map(open_read, paths))]
-    sync_handles(session, [handle_of(answer) for answer in answers if answer.refusal is None])
+    handles = [handle_of(answer) for answer in answers if answer.refusal is None]
+    try:
+        sync_handles(session, handles)
+    finally:
+        for handle in handles if session.idle else ():
+            session.tell(close(handle))
 
 
 def sync_handles(session: Session, handles: Sequence[bytes]) -> None:
-    """Sync directories that were opened by `open_read`, and close them."""
-    replies: Sequence[Reply] = []
-    if protocol.FSYNC in session.extensions:
-        replies = [*session.ask_each(extended(protocol.FSYNC, handle) for handle in handles)]
-    for handle in handles:
-        session.tell(close(handle))
+    """Sync directories that were opened by `open_read`."""
+    if protocol.FSYNC not in session.extensions:
+        return
+    replies = [*session.ask_each(extended(protocol.FSYNC, handle) for handle in handles)]
     # Any other answer means that this server, or its file system, syncs no directories.
     succeed(reply for reply in replies if reply.refusal and reply.refusal.status == Status.FAILURE)
 
@@ -192,13 +200,29 @@ def file_system(session: Session, path: bytes) -> FileSystem | None:
     if protocol.STATVFS not in session.extensions:
         return None
     reply = session.ask(extended(protocol.STATVFS, path))
-    if reply.refusal is not None:
-        return None
+    return None if reply.refusal is not None else _file_system_of(reply)
+
+
+def identity(session: Session, path: bytes) -> Request:
+    """Ask which directory it is that `path` leads to."""
+    if protocol.STATVFS in session.extensions:
+        return extended(protocol.STATVFS, path)
+    return Request(Kind.STAT, string(path))
+
+
+def identity_of(reply: Reply) -> int:
+    """The file system of a directory, as a number; 0 when the server does not say."""
+    return _file_system_of(reply).identity if reply.kind == Kind.EXTENDED_REPLY else 0
+
+
+def _file_system_of(reply: Reply) -> FileSystem:
     reader = reply.read(Kind.EXTENDED_REPLY)
     numbers = [reader.long_number() for _ in range(11)]
-    _, block_bytes, _, _, free_blocks, files, _, free_files, _, flags, _ = numbers
+    _, block_bytes, _, _, free_blocks, files, _, free_files, identity, flags, _ = numbers
     # Some file systems count no files and say 0 of 0.
-    return FileSystem(free_blocks * block_bytes, free_files if files else None, bool(flags & _READ_ONLY))
+    return FileSystem(
+        identity, free_blocks * block_bytes, free_files if files else None, bool(flags & _READ_ONLY)
+    )
 
 
 def parent_of(path: bytes) -> bytes:

@@ -20,7 +20,7 @@ from bitbacker.errors import (
 from bitbacker.spi import NAME_PATTERN
 from bitbacker_plugins.sftp import files, protocol
 from bitbacker_plugins.sftp.protocol import Status, StatusError
-from bitbacker_plugins.sftp.session import Session, attributes_of
+from bitbacker_plugins.sftp.session import Reply, Session, attributes_of
 
 _TEMPORARY = ".tmp"
 """No object name begins with a dot."""
@@ -35,6 +35,7 @@ _SIZE_MAX_BYTES = 64 * 1024 * 1024
 class Known:
     """What one transport has done already, whatever connection it was done through."""
 
+    identity: int | None = None
     durable: set[str] = field(default_factory=set)
     swept: bool = False
     doubtful: bool = False
@@ -50,24 +51,25 @@ class Objects:
 
     def put(self, name: str, data: memoryview, *, replace: bool) -> None:
         """Raises `ObjectExists`, `NotExclusive`, `StorageFull`, `StorageDenied`, `StatusError`."""
-        self._refuse_what_cannot_be_done(replace=replace)
+        self._refuse_after_doubt()
         parent = posixpath.dirname(name)
-        with self._explained(len(data)):
-            self._make_ready(parent)
-            path = self._path(f"{_TEMPORARY}/{secrets.token_hex(16)}")
-            directory, file = self._open_both(parent, path)
-            try:
-                files.write_and_sync(self._session, file, data)
-                self._session.tell(files.close(file))
-                if replace:
-                    files.rename_over(self._session, path, self._path(name))
-                else:
-                    self._link(path, name, directory)
-                self._sync(directory)
-            finally:
-                if self._session.idle:
-                    self._session.tell(files.remove(path))
-            self._sweep_once()
+        path = self._path(f"{_TEMPORARY}/{secrets.token_hex(16)}")
+        try:
+            # Looked for while the file is there: without it there may be room again.
+            with self._explained(len(data)):
+                self._make_ready(parent)
+                with self._opened(parent, path) as (directory, file):
+                    self._refuse_what_cannot_be_done(replace=replace)
+                    files.write_and_sync(self._session, file, data)
+                    if replace:
+                        files.rename_over(self._session, path, self._path(name))
+                    else:
+                        self._link(path, name, directory)
+                    self._sync(directory)
+        finally:
+            if self._session.idle:
+                self._session.tell(files.remove(path))
+        self._sweep_once()
 
     def get(self, name: str) -> bytes:
         """Raises `ObjectMissing`, `SizeWrong`, `StorageError`, `StatusError`."""
@@ -85,6 +87,7 @@ class Objects:
 
     def scan(self, prefix: str) -> tuple[dict[str, int], set[str]]:
         """Sizes by name of the objects right below `prefix`, and the prefixes below it."""
+        self._look()
         found: dict[str, int] = {}
         below: set[str] = set()
         for entry in self._entries(prefix.rstrip("/")):
@@ -101,6 +104,7 @@ class Objects:
 
     def delete(self, names: Sequence[str]) -> None:
         """Raises the first refusal, when everything else is gone.  Raises `StatusError`."""
+        self._look()
         with self._explained(0):
             replies = [*self._session.ask_each(files.remove(self._path(name)) for name in names)]
             parents = sorted({posixpath.dirname(name) for name in names})
@@ -116,13 +120,17 @@ class Objects:
     def _path(self, name: str) -> bytes:
         return posixpath.join(self._root, name).encode("utf-8", "surrogateescape")
 
-    def _refuse_what_cannot_be_done(self, *, replace: bool) -> None:
+    def _refuse_after_doubt(self) -> None:
+        """After a sync has failed, a second one would report success whatever is lost."""
         if self._known.doubtful:
             raise StorageError(
                 f"the server failed to confirm an earlier write to {self._root!r}; "
                 "nothing more is stored there",
                 hint="check the server's disk and kernel messages, then run the command again",
             )
+
+    def _refuse_what_cannot_be_done(self, *, replace: bool) -> None:
+        """Asked when a file could be made: a server that is read-only hides what it could do, too."""
         if not replace and protocol.HARDLINK not in self._session.extensions:
             raise NotExclusive("the server makes no hard links: it lacks the extension hardlink@openssh.com")
         if replace and protocol.POSIX_RENAME not in self._session.extensions:
@@ -130,32 +138,62 @@ class Objects:
                 "the server cannot replace a file: it lacks the extension posix-rename@openssh.com"
             )
 
+    def _recognise(self, reply: Reply) -> None:
+        """Raises `StorageError` when the directory of the repository is gone, or is another one.
+
+        When a disk falls off while a backup runs, the path leads to the empty mount point below it, and
+        writing there would look like success.
+        """
+        refusal, known = reply.refusal, self._known.identity
+        found = files.identity_of(reply) if refusal is None else None
+        if known is None:
+            self._known.identity = found
+        elif found is None and refusal is not None and refusal.status != Status.NO_SUCH_FILE:
+            return
+        elif found is None or (found and known and found != known):
+            raise StorageError(
+                f"the repository directory {self._root!r} is not there any more",
+                hint="check whether the server has lost its file system, then run the command again",
+            )
+
+    def _look(self) -> None:
+        self._recognise(self._session.ask(files.identity(self._session, self._path(""))))
+
     def _make_ready(self, parent: str) -> None:
         """Have the directories that a put needs, and their entries on stable storage, whoever made them."""
         if parent in self._known.durable:
             return
+        self._look()
         for name in (_TEMPORARY, parent):
             files.make_directories(self._session, self._path(name))
+            if name and not attributes_of(self._session.ask(files.lstat(self._path(name)))).is_directory:
+                raise StorageError(f"{name} in {self._root!r} is a link or no directory")
         way = [self._path("")]
         while files.parent_of(way[-1]) != way[-1]:
             way.append(files.parent_of(way[-1]))
         self._sync_all(way)
         self._known.durable.add(parent)
 
-    def _open_both(self, parent: str, path: bytes) -> tuple[Sequence[bytes], bytes]:
-        """Handles of a directory, if it can be opened, and of a new file."""
-        requests = [files.open_read(self._path(parent)), files.open_new(path)]
-        directory, file = self._session.ask_each(requests)
-        if Status.NO_SUCH_FILE in {reply.refusal.status for reply in (directory, file) if reply.refusal}:
-            # Somebody removed them; the next attempt makes them again.
-            self._known.durable.clear()
-        handles = [files.handle_of(directory)] if directory.refusal is None else []
+    @contextmanager
+    def _opened(self, parent: str, path: bytes) -> Iterator[tuple[Sequence[bytes], bytes]]:
+        """Handles of a directory, where the server opens one, and of a new file."""
+        requests = [
+            files.identity(self._session, self._path("")),
+            files.open_read(self._path(parent)),
+            files.open_new(path),
+        ]
+        root, *answers = self._session.ask_each(requests)
+        handles = [files.handle_of(answer) for answer in answers if answer.refusal is None]
         try:
-            return handles, files.handle_of(file)
-        except StatusError:
-            for handle in handles:
+            if Status.NO_SUCH_FILE in {answer.refusal.status for answer in answers if answer.refusal}:
+                # Somebody removed them; the next attempt makes them again.
+                self._known.durable.clear()
+            self._recognise(root)
+            files.succeed(answers[-1:])
+            yield handles[:-1], handles[-1]
+        finally:
+            for handle in handles if self._session.idle else ():
                 self._session.tell(files.close(handle))
-            raise
 
     def _link(self, path: bytes, name: str, directory: Sequence[bytes]) -> None:
         try:
@@ -166,11 +204,15 @@ class Objects:
                 # The caller may find its own bytes there, take them for stored and never put again.
                 self._sync(directory)
                 raise ObjectExists(name) from error
-            if not self._can_be_linked(path):
+            if not self._is_full() and not self._can_be_linked(path):
                 raise NotExclusive(
                     f"the file system of {self._root!r} makes no hard links: {error}"
                 ) from error
             raise
+
+    def _is_full(self) -> bool:
+        found = files.file_system(self._session, self._path(""))
+        return found is not None and found.is_full(1)
 
     def _can_be_linked(self, path: bytes) -> bool:
         probe = path + b".link"
@@ -198,6 +240,7 @@ class Objects:
             size_bytes = attributes_of(status).size_bytes
         except StatusError as error:
             if error.status == Status.NO_SUCH_FILE:
+                self._look()
                 raise ObjectMissing(name) from error
             raise
         if size_bytes > _SIZE_MAX_BYTES:
@@ -255,7 +298,7 @@ class Objects:
         except StatusError as error:
             if error.status == Status.FAILURE and self._session.idle:
                 found = files.file_system(self._session, self._path(""))
-                if found is not None and (found.free_bytes < max(size_bytes, 1) or found.free_files == 0):
+                if found is not None and found.is_full(size_bytes):
                     raise StorageFull(f"the file system of {self._root!r} is full") from error
                 if found is not None and found.read_only:
                     raise StorageDenied(f"the file system of {self._root!r} is read-only") from error

@@ -1,0 +1,415 @@
+"""The transport `sftp`: what lies on the server, and what its disk and its abilities bring."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bitbacker.errors import (
+    NotExclusive,
+    ObjectExists,
+    ObjectMissing,
+    SizeWrong,
+    StorageDenied,
+    StorageError,
+    StorageFull,
+)
+from bitbacker.spi import Abilities, ObjectInfo
+from bitbacker.testing.transport import MIB, head, payload, segment
+from bitbacker_plugins.sftp import SftpTransport
+from sshd import Sshd, running_sshd
+
+DAY_S = 24 * 60 * 60
+Open = Callable[..., SftpTransport]
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running_sshd(tmp_path_factory.mktemp("server") / "sshd") as sshd:
+        yield sshd
+
+
+@pytest.fixture
+def transports() -> Iterator[list[SftpTransport]]:
+    opened: list[SftpTransport] = []
+    yield opened
+    for transport in opened:
+        transport.close()
+
+
+@pytest.fixture
+def open_on(sshd: Sshd, transports: list[SftpTransport]) -> Open:
+    """Opens a transport to a directory, on the server of the module or on another one."""
+
+    def open_on(path: Path, server: Sshd = sshd, **options: object) -> SftpTransport:
+        transports.append(server.transport(path, **options))
+        return transports[-1]
+
+    return open_on
+
+
+# Files and directories.
+
+
+def test_nothing_is_touched_before_it_is_needed(open_on: Open, tmp_path: Path) -> None:
+    transport = open_on(tmp_path / "repository")
+    assert transport.abilities == Abilities(exclusive_put=True, concurrency=4)
+    assert list(transport.list("")) == []
+    transport.delete([segment(1)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_and_directories_are_the_owners_alone(open_on: Open, tmp_path: Path) -> None:
+    transport = open_on(tmp_path / "repository")
+    transport.put("keyslots", b"x")
+    transport.put(head(1), b"x")
+    transport.list("")
+    modes = {
+        str(path.relative_to(tmp_path)): path.stat().st_mode & 0o7777
+        for path in [tmp_path / "repository", *(tmp_path / "repository").rglob("*")]
+    }
+    # The name of the last file is removed without waiting for the answer.
+    modes = {path: mode for path, mode in modes.items() if not path.startswith("repository/.tmp/")}
+    assert modes == {
+        "repository": 0o700,
+        "repository/.tmp": 0o700,
+        "repository/heads": 0o700,
+        f"repository/{head(1)}": 0o600,
+        "repository/keyslots": 0o600,
+    }
+
+
+def test_missing_directories_above_are_made(open_on: Open, tmp_path: Path) -> None:
+    open_on(tmp_path / "a" / "b" / "c").put("keyslots", b"x")
+    assert (tmp_path / "a" / "b" / "c" / "keyslots").read_bytes() == b"x"
+
+
+def test_strange_paths_work(open_on: Open, tmp_path: Path) -> None:
+    path = tmp_path / "what? a #1 50% \u00e4 \udce4"
+    open_on(path).put("keyslots", b"x")
+    assert (path / "keyslots").read_bytes() == b"x"
+
+
+def test_no_temporary_file_stays(open_on: Open, tmp_path: Path) -> None:
+    transport = open_on(tmp_path)
+    transport.put("keyslots", b"x")
+    transport.put("keyslots", b"y", replace=True)
+    with pytest.raises(ObjectExists):
+        transport.put("keyslots", b"z")
+    # The next answer comes behind those that nobody waited for.
+    assert transport.get("keyslots") == b"y"
+    assert list((tmp_path / ".tmp").iterdir()) == []
+
+
+def test_strays_are_not_listed(open_on: Open, tmp_path: Path) -> None:
+    transport = open_on(tmp_path)
+    transport.put(segment(1), b"x")
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "notes.txt").write_text("a stray")
+    (tmp_path / "segments" / "README").write_text("a stray")
+    (tmp_path / "segments" / ("2" * 32)).mkdir()
+    (tmp_path / "segments" / "below").mkdir()
+    (tmp_path / "segments" / "below" / ("3" * 32)).write_text("a stray")
+    (tmp_path / "segments" / os.fsdecode(b"\xff")).write_text("a stray")
+    assert list(transport.list("segments/")) == [ObjectInfo(segment(1), 1)]
+    assert list(transport.list("")) == [ObjectInfo(segment(1), 1)]
+
+
+@pytest.mark.parametrize("strange", ["symlink", "pipe", "directory"])
+def test_only_a_file_is_read_as_an_object(open_on: Open, tmp_path: Path, strange: str) -> None:
+    transport = open_on(tmp_path, timeout_s=5.0)
+    transport.put(segment(1), b"x")
+    path = tmp_path / segment(2)
+    if strange == "symlink":
+        path.symlink_to(tmp_path / segment(1))
+    elif strange == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(StorageError, match="not a regular file") as caught:
+        transport.get(segment(2))
+    assert not isinstance(caught.value, ObjectMissing)
+    assert transport.get(segment(1)) == b"x"
+    if strange != "directory":
+        with pytest.raises(StorageError, match="link or device"):
+            list(transport.list(""))
+
+
+def test_a_directory_behind_a_symlink_is_refused(open_on: Open, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    open_on(elsewhere).put(segment(1), b"x")
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "segments").symlink_to(elsewhere / "segments")
+    transport = open_on(repository)
+    for call in (lambda: transport.get(segment(1)), lambda: list(transport.list("segments/"))):
+        with pytest.raises(StorageError, match="link"):
+            call()
+    with pytest.raises(StorageError):
+        transport.put(segment(2), b"x")
+    assert [path.name for path in (elsewhere / "segments").iterdir()] == [segment(1)[-32:]]
+
+
+def test_the_repository_itself_may_be_reached_through_a_symlink(open_on: Open, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "name").symlink_to(tmp_path / "real")
+    open_on(tmp_path / "name").put(segment(1), b"x")
+    assert (tmp_path / "real" / segment(1)).read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(("size_bytes", "readable"), [(64 * MIB, True), (64 * MIB + 1, False)])
+def test_an_object_that_no_memory_should_hold_is_not_read(
+    open_on: Open, tmp_path: Path, size_bytes: int, *, readable: bool
+) -> None:
+    transport = open_on(tmp_path)
+    transport.put(segment(1), b"x")
+    os.truncate(tmp_path / segment(1), size_bytes)
+    if readable:
+        assert len(transport.get(segment(1))) == size_bytes
+        return
+    with pytest.raises(SizeWrong):
+        transport.get(segment(1))
+
+
+def test_a_repository_that_vanished_is_not_an_empty_one(open_on: Open, tmp_path: Path) -> None:
+    transport = open_on(tmp_path / "repository")
+    transport.put("keyslots", b"x")
+    (tmp_path / "repository").rename(tmp_path / "fallen off")
+    for call in (
+        lambda: transport.put(head(1), b"x"),
+        lambda: transport.put("keyslots", b"y", replace=True),
+        lambda: transport.get("keyslots"),
+        lambda: list(transport.list("")),
+        lambda: transport.delete(["keyslots"]),
+    ):
+        with pytest.raises(StorageError, match="not there any more") as caught:
+            call()
+        assert not isinstance(caught.value, ObjectMissing)
+    assert [path.name for path in tmp_path.iterdir()] == ["fallen off"]
+    (tmp_path / "fallen off").rename(tmp_path / "repository")
+    assert transport.get("keyslots") == b"x"
+
+
+def test_directories_that_somebody_removed_are_made_again(open_on: Open, tmp_path: Path) -> None:
+    transport = open_on(tmp_path)
+    transport.put(head(1), b"x")
+    shutil.rmtree(tmp_path / "heads")
+    shutil.rmtree(tmp_path / ".tmp")
+    with pytest.raises(StorageError) as caught:
+        transport.put(head(2), b"x")
+    assert caught.value.retryable
+    transport.put(head(2), b"x")
+    assert [row.name for row in transport.list("")] == [head(2)]
+
+
+# Temporary files.
+
+
+@pytest.mark.parametrize("call", ["put", "delete"])
+def test_what_a_crashed_writer_left_is_swept_after_a_day(open_on: Open, tmp_path: Path, call: str) -> None:
+    temporary = tmp_path / ".tmp"
+    temporary.mkdir()
+    now_s = time.time()
+    for name, age_s in (("old", DAY_S + 60), ("young", DAY_S - 60), ("from the future", -DAY_S)):
+        (temporary / name).write_bytes(b"a part")
+        os.utime(temporary / name, (now_s - age_s, now_s - age_s))
+    transport = open_on(tmp_path)
+    if call == "put":
+        transport.put(head(1), b"x")
+    else:
+        transport.delete([head(1)])
+    list(transport.list(""))
+    assert sorted(path.name for path in temporary.iterdir()) == ["from the future", "young"]
+
+
+# The server's disk.
+
+
+def mounted(path: Path, *arguments: str) -> Iterator[Path]:
+    """Mount something on `path` while the test runs; a test that cannot mount is skipped with the reason."""
+    path.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", *arguments, str(path)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 6 MiB."""
+    yield from mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
+
+
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Iterator[Path]:
+    """A file system that has room for bytes, but not for files."""
+    yield from mounted(tmp_path / "few", "-t", "tmpfs", "-o", "size=6m,nr_inodes=8", "tmpfs")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(open_on: Open, small: Path) -> None:
+    transport = open_on(small / "repository")
+    data = payload(4 * MIB)
+    transport.put(segment(1), data)
+    for number in (2, 3):
+        with pytest.raises(StorageFull):
+            transport.put(segment(number), data)
+    with pytest.raises(StorageFull):
+        transport.put(segment(1), data, replace=True)
+    assert list(transport.list("")) == [ObjectInfo(segment(1), len(data))]
+    assert transport.get(segment(1)) == data
+    assert list((small / "repository" / ".tmp").iterdir()) == []
+    transport.put(segment(4), data[: MIB // 4])
+    transport.delete([segment(1)])
+    transport.put(segment(5), data)
+    assert transport.get(segment(5)) == data
+
+
+def test_a_disk_without_room_for_files_is_full(open_on: Open, few_inodes: Path) -> None:
+    transport = open_on(few_inodes / "repository")
+    stored = []
+
+    def fill() -> None:
+        for number in range(10):
+            transport.put(segment(number), b"x")
+            stored.append(segment(number))
+
+    with pytest.raises(StorageFull):
+        fill()
+    assert stored
+    assert [row.name for row in transport.list("")] == stored
+
+
+def test_a_failure_on_a_disk_with_room_is_not_called_full(open_on: Open, tmp_path: Path) -> None:
+    """The control of the two tests above: the server's word for it is the same."""
+    transport = open_on(tmp_path)
+    (tmp_path / "segments").write_text("a file in the place of a directory")
+    with pytest.raises(StorageError) as caught:
+        transport.put(segment(1), b"x")
+    assert not isinstance(caught.value, (StorageFull, StorageDenied, ObjectExists, NotExclusive))
+
+
+def test_a_read_only_disk_denies(open_on: Open, small: Path) -> None:
+    open_on(small).put("keyslots", b"x")
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    transport = open_on(small)
+    assert transport.get("keyslots") == b"x"
+    for call in (
+        lambda: transport.put(head(1), b"x"),
+        lambda: transport.put("keyslots", b"y", replace=True),
+        lambda: transport.delete(["keyslots"]),
+    ):
+        with pytest.raises(StorageDenied):
+            call()
+    assert [row.name for row in transport.list("")] == ["keyslots"]
+
+
+def test_a_disk_that_is_unmounted_is_told(open_on: Open, tmp_path: Path) -> None:
+    for mount in mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs"):
+        transport = open_on(mount)
+        transport.put("keyslots", b"x")
+    for call in (
+        lambda: transport.put(head(1), b"x"),
+        lambda: transport.get("keyslots"),
+        lambda: list(transport.list("")),
+    ):
+        with pytest.raises(StorageError, match="not there any more"):
+            call()
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+# Servers that can do less.
+
+
+def test_a_server_without_links_is_refused_loudly_and_replaces(
+    open_on: Open, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    directory = tmp_path_factory.mktemp("server") / "sshd"
+    with running_sshd(directory, sftp_server_options=["-P", "hardlink"]) as server:
+        transport = open_on(tmp_path, server)
+        with pytest.raises(NotExclusive):
+            transport.put("keyslots", b"x")
+        assert list(transport.list("")) == []
+        transport.put("keyslots", b"x", replace=True)
+        assert transport.get("keyslots") == b"x"
+        with pytest.raises(NotExclusive):
+            transport.put("keyslots", b"y")
+        assert transport.get("keyslots") == b"x"
+        transport.close()
+
+
+@pytest.mark.parametrize("lacking", ["statvfs", "fsync", "limits", "fsync,statvfs,limits,posix-rename"])
+def test_a_server_may_lack_other_extensions(
+    open_on: Open, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, lacking: str
+) -> None:
+    directory = tmp_path_factory.mktemp("server") / "sshd"
+    data = payload(MIB + 1)
+    with running_sshd(directory, sftp_server_options=["-P", lacking]) as server:
+        transport = open_on(tmp_path, server)
+        transport.put(segment(1), data)
+        with pytest.raises(ObjectExists):
+            transport.put(segment(1), data)
+        assert transport.get(segment(1)) == data
+        assert list(transport.list("")) == [ObjectInfo(segment(1), len(data))]
+        if "posix-rename" in lacking:
+            with pytest.raises(StorageDenied, match="replace"):
+                transport.put(segment(1), b"x", replace=True)
+        transport.delete([segment(1)])
+        assert list(transport.list("")) == []
+        transport.close()
+
+
+def test_a_server_that_only_reads_denies(
+    open_on: Open, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    open_on(tmp_path).put("keyslots", b"x")
+    directory = tmp_path_factory.mktemp("server") / "sshd"
+    with running_sshd(directory, sftp_server_options=["-R"]) as server:
+        transport = open_on(tmp_path, server)
+        assert transport.get("keyslots") == b"x"
+        for call in (
+            lambda: transport.put(head(1), b"x"),
+            lambda: transport.put("keyslots", b"y", replace=True),
+            lambda: transport.delete(["keyslots"]),
+        ):
+            with pytest.raises(StorageDenied):
+                call()
+        assert [row.name for row in transport.list("")] == ["keyslots"]
+        transport.close()
+
+
+def test_append_only_is_a_server_that_removes_and_renames_nothing(
+    open_on: Open, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """The name in `.tmp` stays then, and the server's administrator removes it."""
+    directory = tmp_path_factory.mktemp("server") / "sshd"
+    with running_sshd(directory, sftp_server_options=["-P", "remove,rename,posix-rename,rmdir"]) as server:
+        transport = open_on(tmp_path, server)
+        transport.put(segment(1), b"x")
+        for call in (
+            lambda: transport.delete([segment(1)]),
+            lambda: transport.put(segment(1), b"y", replace=True),
+        ):
+            with pytest.raises(StorageDenied):
+                call()
+        assert transport.get(segment(1)) == b"x"
+        transport.close()
+
+
+def test_a_server_without_sftp_says_so(
+    open_on: Open, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    directory = tmp_path_factory.mktemp("server") / "sshd"
+    directives = ["ForceCommand echo this account is disabled"]
+    with running_sshd(directory, directives=directives) as server:
+        transport = open_on(tmp_path, server)
+        with pytest.raises(StorageError, match="does not speak SFTP"):
+            list(transport.list(""))
