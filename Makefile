@@ -5,6 +5,8 @@
 # make sketch-trials  how often sketches decode, and that they are never wrong; eleven minutes
 # make padding-month  what padding costs in a month of real releases; minutes, fetches packages
 # make bench   the comparison with restic; minutes, and packages from Debian (see contrib/bench/README.md)
+# make bench-sftp  the transport sftp against OpenSSH's own client, near and far away; minutes
+# make bench-s3  the comparison with restic on an S3 server of this machine; minutes
 # make clean   removes what the other targets made
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint leak-lab sketch-trials padding-month bench clean
+.PHONY: demo test lint leak-lab sketch-trials padding-month bench bench-sftp bench-s3 clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" contrib/demo/run
@@ -35,6 +37,13 @@ padding-month: $(INSTALLED)
 bench: $(INSTALLED)
 	contrib/debian/install-bench-packages
 	$(BIN)/python contrib/bench/compare.py --bitbacker $(BIN)/bitbacker
+
+bench-sftp: $(INSTALLED)
+	$(BIN)/python contrib/bench/sftp.py
+
+bench-s3: $(INSTALLED)
+	contrib/debian/install-bench-packages
+	$(BIN)/python contrib/bench/s3.py --bitbacker $(BIN)/bitbacker
 
 clean:
 	rm -rf $(VENV) .demo .month build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
