@@ -17,8 +17,7 @@ from bitbacker.repo.spool import Spool
 from bitbacker.repo.storage import Storage
 
 SEGMENT_SIZES_BYTES = (names.SMALL_SEGMENT_SIZE_BYTES, names.LARGE_SEGMENT_SIZE_BYTES)
-SEGMENTS_AHEAD = 4
-_THREADS_MAX = 3
+_THREADS_MAX = 16
 
 
 class SegmentMissing(DamageError):
@@ -108,7 +107,7 @@ class SegmentReader:
         try:
             for identity in identities:
                 line.append((identity, pool.submit(self.fetch, identity)))
-                if len(line) == SEGMENTS_AHEAD:
+                if len(line) > self.threads:
                     yield _settled(*line.popleft())
             while line:
                 yield _settled(*line.popleft())

@@ -6,7 +6,8 @@ run without the GIL.  `settle` places what is left in the *tail*, whose segments
 tables, whose pages point at each other, can follow one by one with `place`.  `finish` stores the tail.
 
 `written` are the segments since the last `finish`, `needed_bytes` what they would take unpadded.
-What waits is bounded: `QUEUED_MAX_BYTES` of raw blocks and `_BUFFERS` segments.
+What waits is bounded: `QUEUED_MAX_BYTES` of raw blocks, `_BUFFERS` segments that are filled, and as many
+that are sent as the storage takes at once.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from bitbacker.repo.volume import Padding
 
 QUEUED_MAX_BYTES = 6 * 1024 * 1024
 _BUFFERS = 2
+_SENDERS_MAX = 16
 _POOL_SEGMENTS = 2
 _UNUSED_MAX_BYTES = 32 * 1024
 _random = random.SystemRandom()
@@ -82,7 +84,8 @@ class SegmentStore:
         self._threads = threading.local()
         workers = max(2, os.cpu_count() or 2)
         self._compressors = ThreadPoolExecutor(workers, "compress")
-        self._senders = ThreadPoolExecutor(min(_BUFFERS, storage.abilities.concurrency), "send")
+        senders = min(_SENDERS_MAX, storage.abilities.concurrency)
+        self._senders = ThreadPoolExecutor(senders, "send")
         self._queued = threading.Condition()
         self._queued_bytes = 0
         self._compressing: set[Future[None]] = set()
@@ -101,7 +104,6 @@ class SegmentStore:
         self._outputs: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
             self._buffers.put(SegmentWriter(self._large))
-            self._outputs.put(bytearray(names.LARGE_SEGMENT_SIZE_BYTES))
 
     def _capacity(self, size_bytes: int) -> int:
         return size_bytes - self._sealer.overhead_bytes
@@ -294,26 +296,42 @@ class SegmentStore:
             self._place_waiting(_Waiting(part, item.placed, None))
 
     def _send_large(self, identity: bytes, writer: SegmentWriter) -> None:
+        out = self._output()
         try:
-            out = self._outputs.get()
-            try:
-                self._send(identity, writer, out)
-            finally:
-                self._outputs.put(out)
+            sealed = self._seal(identity, writer, out)
         finally:
             writer.reset()
             self._buffers.put(writer)
+        if sealed:
+            self._put(identity, out)
+        self._outputs.put(out)
+
+    def _output(self) -> bytearray:
+        """One that was used before, or a new one: there are never more of them than senders."""
+        try:
+            return self._outputs.get_nowait()
+        except queue.Empty:
+            return bytearray(names.LARGE_SEGMENT_SIZE_BYTES)
 
     def _send_tail(self, tail: TailSegment) -> None:
-        self._send(tail.identity, tail.writer, bytearray(tail.size_bytes))
+        out = bytearray(tail.size_bytes)
+        if self._seal(tail.identity, tail.writer, out):
+            self._put(tail.identity, out)
 
-    def _send(self, identity: bytes, writer: SegmentWriter, out: bytearray) -> None:
+    def _seal(self, identity: bytes, writer: SegmentWriter, out: bytearray) -> bool:
+        """Whether `out` is to be put: after a failure nothing more is."""
         if self._failure is not None:
-            return
+            return False
         try:
-            name = names.segment_name(identity)
-            self._sealer.seal_into(name, writer.finish(), out)
-            self._storage.put_new(name, out)
+            self._sealer.seal_into(names.segment_name(identity), writer.finish(), out)
+        except BaseException as error:  # noqa: BLE001  # the calling thread raises it
+            self._failure = self._failure or error
+            return False
+        return True
+
+    def _put(self, identity: bytes, out: bytearray) -> None:
+        try:
+            self._storage.put_new(names.segment_name(identity), out)
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it
             self._failure = self._failure or error
 

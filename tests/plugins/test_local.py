@@ -98,7 +98,7 @@ def test_a_url_with_a_sign_that_is_not_encoded_says_what_to_write(url: str) -> N
 
 def test_nothing_is_touched_before_it_is_needed(tmp_path: Path) -> None:
     transport = connect_to(tmp_path / "repository")
-    assert transport.abilities == Abilities(exclusive_put=True, concurrency=8)
+    assert transport.abilities == Abilities(exclusive_put=True, concurrency=3)
     assert list(transport.list("")) == []
     transport.delete([segment(1)])
     assert list(tmp_path.iterdir()) == []

@@ -34,7 +34,8 @@ _PREFIX_PATTERN = re.compile(r"([a-z]+/)?")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINKLESS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-_CONCURRENCY = 8
+# More calls at once make no disk faster, and each takes the memory of a segment.
+_CONCURRENCY = 3
 # No object is larger than 4 MiB; whoever can write here cannot make a reader take up all memory.
 _SIZE_MAX_BYTES = 64 * 1024 * 1024
 
