@@ -17,7 +17,7 @@ class SftpConfig:
     `connections`: how many calls are under way at once, each on a connection of its own.
     `key_file`: the private key; without it those of `ssh_config`, the agent's and the usual ones are tried.
     `key_passphrase`: opens the private key.
-    `password`: for a server that takes no key.
+    `login_password`: for a server that takes no key; `password` is that of the repository.
     `known_hosts`: the only file of known host keys, instead of the user's and the system's.
     `ssh_config`: the configuration of the ssh client; empty for none.
     `agent`: whether keys of a running ssh agent are tried.
@@ -27,7 +27,7 @@ class SftpConfig:
     connections: int = 4
     key_file: str = path(default="")
     key_passphrase: Secret | None = secret()  # noqa: RUF009  # it makes a field, as field() does
-    password: Secret | None = secret()  # noqa: RUF009  # it makes a field, as field() does
+    login_password: Secret | None = secret()  # noqa: RUF009  # it makes a field, as field() does
     known_hosts: str = path(default="")
     ssh_config: str = path(default="~/.ssh/config")
     agent: bool = True

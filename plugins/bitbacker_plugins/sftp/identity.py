@@ -37,9 +37,9 @@ def authenticate(transport: paramiko.Transport, target: Target, config: SftpConf
                 raise _refused(target, [*notes, "the server has ended the connection"]) from error
             _raise_unless_refused(transport, error)
             refused += 1
-    if config.password is not None and not jump:
+    if config.login_password is not None and not jump:
         try:
-            if not transport.auth_password(target.user, config.password.reveal()):
+            if not transport.auth_password(target.user, config.login_password.reveal()):
                 return
         except paramiko.AuthenticationException as error:
             _raise_unless_refused(transport, error)

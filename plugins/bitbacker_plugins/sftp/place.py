@@ -41,7 +41,7 @@ def place_of(url: str) -> Place:
     if found is not None and found["password"]:
         raise ConfigError(
             f"{where}a password does not belong into a URL, where logs and process lists show it: "
-            "write it as the option 'password' of the remote"
+            "write it as the option 'login_password' of the remote"
         )
     root = _root_of(path)
     if rest == url or found is None or not slash or not root or "%00" in rest or "\0" in rest:
