@@ -18,6 +18,8 @@ def refuse_cut_answers(response_dict: dict[str, Any], operation_model: Any, **_:
     if operation_model.http["method"] == "HEAD" or response_dict["status_code"] in _BODILESS:
         return
     headers, body = response_dict["headers"], response_dict["body"]
+    # Half a date would be an error of another kind, and nobody asks when an object was stored.
+    headers.pop("last-modified", None)
     if headers.get("transfer-encoding", "").lower() == "chunked":
         return
     expected = headers.get("content-length", "")
