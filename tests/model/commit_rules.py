@@ -33,6 +33,7 @@ class Rule(str, Enum):
     PRESENCE = "a writer sees that its own segments are still there before it commits"
     COMMIT_FIRST = "a pruner deletes only after the head that condemns is committed"
     CARRY_CONDEMNED = "the head lists what is being deleted"
+    STILL_NEWEST = "what a head condemns goes without another commit only while that head is the newest one"
     KEEP_CONDEMNED = "it lists that until it is gone, and a storage may keep it for a while"
 
 
@@ -259,7 +260,7 @@ def check_pruning(turn: Turn) -> Iterator[World]:
 def look_again(turn: Turn) -> Iterator[World]:
     """What was read may be a stray head, whose number had been used and trimmed."""
     number, _ = turn.world.heads[-1]
-    if number == turn.actor.base or Rule.POST_CHECK not in turn.rules:
+    if number == turn.actor.base or Rule.STILL_NEWEST not in turn.rules:
         yield turn.then(turn.actor._replace(stage=Stage.DELETE))
     else:
         yield turn.start_again()

@@ -35,8 +35,13 @@ def test_nothing_is_lost_as_designed(
 @pytest.mark.parametrize("rule", Rule, ids=lambda rule: rule.name.lower())
 def test_without_any_one_rule_something_is_lost(rule: Rule, capsys: pytest.CaptureFixture[str]) -> None:
     """The control: were a rule idle, or the search blind, one of these would find nothing."""
-    partners = {Rule.EXCLUSIVE: (WRITER,), Rule.POST_CHECK: (WRITER,), Rule.KEEP_CONDEMNED: (PRUNER, PRUNER)}
-    outcome = explore((WRITER, *partners.get(rule, (PRUNER,))), RULES - {rule})
+    others: dict[Rule, tuple[Kind, ...]] = {
+        Rule.EXCLUSIVE: (WRITER,),
+        Rule.POST_CHECK: (WRITER,),
+        Rule.STILL_NEWEST: (PRUNER, PRUNER),
+        Rule.KEEP_CONDEMNED: (PRUNER, PRUNER),
+    }
+    outcome = explore((WRITER, *others.get(rule, (PRUNER,))), RULES - {rule})
     with capsys.disabled():
         print(f"\nwithout {rule.name.lower()}: after {len(outcome.story)} steps {outcome.loss}")
     assert outcome.loss != "", f"nothing is lost although not: {rule.value}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from bitbacker.repo.open import Repository
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.sweep import execute_prune
 from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
-from bitbacker.testing.faults import GatedTransport, Interleaving
+from bitbacker.testing.faults import GatedTransport, Interleaving, LockingTransport
 from bitbacker_plugins.local import LocalTransport
 from lab import Found, Lab, back_up, contents, tree
 
@@ -95,9 +96,17 @@ Run = tuple[str, int]
 """A client, and for how many operations it is preferred to the others."""
 
 
-def interleave(folder: Path, runs: list[Run]) -> tuple[Lab, dict[str, dict[bytes, Found]], set[str]]:
-    """A writer, another writer and a pruner that forgets, in the order that `runs` say."""
+def interleave(
+    folder: Path, runs: list[Run], lock: int = 0
+) -> tuple[Lab, dict[str, dict[bytes, Found]], set[str]]:
+    """A writer, another writer and a pruner that forgets, in the order that `runs` say.
+
+    The storage keeps each object until its clock, which ticks whenever it is looked at, has come `lock`
+    further.
+    """
     lab = Lab(folder / "lab")
+    asked = itertools.count()
+    lab.use(LockingTransport(lab.transport, lock, lambda: next(asked)))
     lab.begin()
     first = lab.client("first")
     promised: dict[str, dict[bytes, Found]] = {}
@@ -121,7 +130,8 @@ def interleave(folder: Path, runs: list[Run]) -> tuple[Lab, dict[str, dict[bytes
 
     def sweep() -> None:
         forget(clients["pruner"], [oldest.identity])
-        prune(clients["pruner"])
+        for _ in range(3 if lock else 1):
+            prune(clients["pruner"])
 
     outcomes = schedule.run({"a": lambda: write("a"), "b": lambda: write("b"), "pruner": sweep})
     for outcome in outcomes.values():
@@ -131,11 +141,14 @@ def interleave(folder: Path, runs: list[Run]) -> tuple[Lab, dict[str, dict[bytes
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(runs=st.lists(st.tuples(st.sampled_from(CLIENTS), st.integers(1, 40)), min_size=2, max_size=12))
+@given(
+    runs=st.lists(st.tuples(st.sampled_from(CLIENTS), st.integers(1, 40)), min_size=2, max_size=12),
+    lock=st.sampled_from([0, 15, 30, 1000]),
+)
 def test_no_order_of_operations_loses_an_acknowledged_snapshot(
-    tmp_path_factory: pytest.TempPathFactory, runs: list[Run]
+    tmp_path_factory: pytest.TempPathFactory, runs: list[Run], lock: int
 ) -> None:
-    lab, promised, forgotten = interleave(tmp_path_factory.mktemp("interleaved"), runs)
+    lab, promised, forgotten = interleave(tmp_path_factory.mktemp("interleaved"), runs, lock)
     assert_all_whole(lab, promised, forgotten)
 
 

@@ -260,6 +260,25 @@ def test_a_prune_that_was_cut_off_before_it_deleted_is_finished_without_a_commit
     assert head == client.newest()
 
 
+def test_what_another_head_overtook_is_planned_again_before_anything_is_deleted(
+    lab: Lab, history: Repository, source: Path, clock: Clock
+) -> None:
+    """The head that condemns might have been one whose number was used and trimmed before."""
+    prune(history)
+    clock.pass_days(11)
+    client = lab.client("pruner", recording := RecordingTransport(lab.transport))
+    plan = plan_prune(client, OPTIONS)
+    assert not plan.needs_commit
+    back_up(history, source)
+    recording.clear()
+    result = execute_prune(client, plan, OPTIONS)
+    kinds = [one.kind for one in recording.log if one.name.startswith(names.SEGMENTS)]
+    assert kinds.index("list") < kinds.index("delete")
+    assert plan.victims.isdisjoint(segments(lab))
+    assert len(plan.victims) <= result.deleted_segments
+    assert check(lab.client("reader"), read_data=True).problems == ()
+
+
 def test_control_the_storage_refuses_to_delete_what_is_locked(lab: Lab, history: Repository) -> None:
     name = names.segment_name(min(history.catalog(history.newest()).live))
     with pytest.raises(ObjectsLocked):
