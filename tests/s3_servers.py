@@ -22,10 +22,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
 
-from bitbacker.spi import Secret
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bitbacker.spi import Located, Secret
 from bitbacker_plugins.s3.config import S3Config
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
@@ -43,7 +49,8 @@ _ADDRESS = re.compile(r"https?://(127\.0\.0\.1|localhost):\d+")
 class S3Server:
     """One server.  `process` is None for a server that the tests did not start.
 
-    `decides` says whether it decides exclusive puts; `home_url` is set where buckets cannot be made.
+    `decides` says whether it decides exclusive puts; `home_url` is set where buckets cannot be made;
+    `certificate` is the file of the one that it shows, over TLS.
     """
 
     name: str
@@ -54,6 +61,7 @@ class S3Server:
     decides: bool = True
     process: subprocess.Popen[str] | None = None
     home_url: str = ""
+    certificate: str = ""
 
     @property
     def pid(self) -> int:
@@ -64,6 +72,8 @@ class S3Server:
     def config(self, **options: Any) -> S3Config:
         """The options of a remote on this server; `options` go over them."""
         given: dict[str, Any] = {"endpoint": self.endpoint, "region": self.region}
+        if self.certificate:
+            given["ca_bundle"] = Located(self.certificate)
         if self.access_key:
             given |= {
                 "access_key_id": Secret(self.access_key),
@@ -99,6 +109,7 @@ class S3Server:
             region_name=self.region or None,
             aws_access_key_id=self.access_key or None,
             aws_secret_access_key=self.secret_key or None,
+            verify=self.certificate or None,
             config=Config(
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -135,10 +146,14 @@ class S3Server:
 
 
 @contextmanager
-def moto_server(*options: str) -> Iterator[S3Server]:
-    """moto keeps everything in memory and decides exclusive puts.  `options` are those of `_serve_moto`."""
-    with _started([sys.executable, __file__, *options]) as (process, address):
-        yield S3Server("moto", address, ACCESS_KEY, SECRET_KEY, process=process)
+def moto_server(certificate: Path | None = None) -> Iterator[S3Server]:
+    """moto keeps everything in memory and decides exclusive puts.
+
+    With a `certificate`, a file that holds its key too, it speaks TLS.
+    """
+    shown = str(certificate or "")
+    with _started([sys.executable, __file__, shown]) as (process, address):
+        yield S3Server("moto", address, ACCESS_KEY, SECRET_KEY, process=process, certificate=shown)
 
 
 @contextmanager
@@ -213,11 +228,36 @@ def _drain(stream: IO[str]) -> None:
         pass
 
 
-def _serve_moto(certificate: str = "", key: str = "") -> None:
+def make_certificate(directory: Path) -> Path:
+    """A file with a certificate for `localhost` and its key, signed by nobody else."""
+    now = datetime.now(timezone.utc)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    file = directory / "certificate.pem"
+    file.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
+    return file
+
+
+def _serve_moto(certificate: str) -> None:
     """Run moto in this process, over TLS when there is a certificate."""
     import logging
 
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -226,12 +266,14 @@ def _serve_moto(certificate: str = "", key: str = "") -> None:
 
     def one_by_one(environ: dict[str, Any], start_response: Any) -> Any:
         # moto looks and then stores, so two requests at once could both find a name free.
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
+        length = environ.get("CONTENT_LENGTH")
+        chunked = environ.get("HTTP_TRANSFER_ENCODING") == "chunked"
+        body = environ["wsgi.input"].read(-1 if chunked else int(length or 0))
+        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         with turn:
             return application(environ, start_response)
 
-    tls = (certificate, key) if certificate else None
+    tls = (certificate, certificate) if certificate else None
     server = make_server("127.0.0.1", 0, one_by_one, threaded=True, ssl_context=tls)
     print(f"{'https://localhost' if tls else 'http://127.0.0.1'}:{server.server_port}", flush=True)
     server.serve_forever()

@@ -8,7 +8,7 @@ docs/transports.md says what this asks of the server.
 from __future__ import annotations
 
 import base64
-import hashlib
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ from bitbacker_plugins.s3.client import Connection
 from bitbacker_plugins.s3.config import MIB, S3Config
 from bitbacker_plugins.s3.failures import answer_of, storage_errors
 from bitbacker_plugins.s3.locks import Locks
-from bitbacker_plugins.s3.multipart import put_in_parts
+from bitbacker_plugins.s3.multipart import md5_of, put_in_parts
 from bitbacker_plugins.s3.place import place_of
 from bitbacker_plugins.s3.removal import Doomed, Removal
 
@@ -89,6 +89,9 @@ class S3Transport:
         while True:
             with storage_errors(f"list {self._place}"):
                 page = self._connection.client().list_objects_v2(**options)
+            if "IsTruncated" not in page:
+                # A page of a hotel's network, say, must not pass for an empty bucket.
+                raise StorageError(f"cannot list {self._place}: the answer is no listing")
             for row in page.get("Contents", []):
                 name = str(row["Key"]).removeprefix(self._place.prefix)
                 if not NAME_PATTERN.fullmatch(name):
@@ -130,11 +133,18 @@ class S3Transport:
         exclusive: bool,
     ) -> None:
         condition = {"IfNoneMatch": "*"} if exclusive else {}
-        if "ObjectLockMode" in options:
-            # S3 wants to be sure of the bytes that it has to keep.
-            digest = hashlib.md5(view, usedforsecurity=False).digest()
-            condition["ContentMD5"] = base64.b64encode(digest).decode()
-        client.put_object(**where, **options, **condition, Body=Body(view))
+        checksum = self._checksum(view, options)
+        body = Body(view)
+        stored = client.put_object(**where, **options, **condition, **checksum, Body=body)
+        if "ETag" not in stored:
+            # Whoever answers in place of the server has stored nothing.
+            raise StorageError(f"the answer to storing {where['Key']} is none of S3")
+
+    def _checksum(self, view: memoryview, options: dict[str, Any]) -> dict[str, str]:
+        """What the server compares the bytes with.  S3 demands it for what it has to keep."""
+        if not self._config.endpoint:
+            return {"ChecksumCRC32": base64.b64encode(zlib.crc32(view).to_bytes(4, "big")).decode()}
+        return {"ContentMD5": md5_of(view)} if "ObjectLockMode" in options else {}
 
     def _put_options(self, client: Any, name: str) -> dict[str, Any]:
         """How an object is stored.  Heads and key slots are read at once, so no archive is good for them."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from http import HTTPStatus
 from threading import Lock
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from bitbacker.errors import StorageError
+from bitbacker.errors import PlaceMissing, StorageError
 from bitbacker.spi import Secret
 from bitbacker_plugins.s3.config import S3Config
 from bitbacker_plugins.s3.framing import refuse_cut_answers
@@ -48,6 +51,11 @@ class Connection:
 def _make_client(config: S3Config) -> Any:
     import boto3
 
+    if config.ca_bundle and not os.path.exists(config.ca_bundle):
+        raise PlaceMissing(
+            f"'ca_bundle' names {str(config.ca_bundle)!r}, which is not there",
+            hint="check the options of this remote",
+        )
     # Sessions are not safe for threads, so nobody else uses this one.
     session = boto3.session.Session(
         profile_name=config.profile or None,
@@ -67,6 +75,7 @@ def _make_client(config: S3Config) -> Any:
     # An answer before the body would cost a round trip for each segment.
     client.meta.events.register("before-sign.s3", _expect_nothing)
     client.meta.events.register("before-parse.s3", refuse_cut_answers)
+    client.meta.events.register("before-call.s3.HeadBucket", _ask_nobody)
     return client
 
 
@@ -82,8 +91,9 @@ def _client_config(config: S3Config) -> Config:
         # One more than the engine's threads use, for a listing beside them.
         max_pool_connections=config.connections + 1,
         retries={"total_max_attempts": 1},
-        # Many servers do not understand the checksums that AWS takes, and everything has a seal anyway.
-        request_checksum_calculation="when_required" if own else "when_supported",
+        # Many servers do not understand the checksums that botocore would send, and it would send bodies
+        # in pieces so large that a slow line needs longer than the timeout for one.
+        request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": addressing, "payload_signing_enabled": config.sign_payload},
     )
@@ -91,6 +101,15 @@ def _client_config(config: S3Config) -> Config:
 
 def _expect_nothing(request: Any, **_: Any) -> None:
     del request.headers["Expect"]
+
+
+def _ask_nobody(**_: Any) -> tuple[Any, dict[str, Any]]:
+    """Answer in place of the server.
+
+    botocore asks for the region of a bucket when the server sends it elsewhere without saying where.
+    The same server answers that in the same way, so botocore would ask until its stack is full.
+    """
+    return SimpleNamespace(status_code=HTTPStatus.OK), {"ResponseMetadata": {"HTTPHeaders": {}}}
 
 
 def _revealed(value: Secret | None) -> str | None:

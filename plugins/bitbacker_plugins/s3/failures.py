@@ -73,8 +73,8 @@ _CLASSES_BY_STATUS: dict[int, type[StorageError]] = {
 }
 _WRONG, _FAILED = 400, 500
 _UNCONDITIONAL = re.compile(r"if-none-match|condition|header", re.IGNORECASE)
-# What a server might echo of a request: signatures, hashes, and the parts of the header that holds them.
-_SECRETS = re.compile(r"\b[0-9a-fA-F]{64}\b|\b(?:Credential|Signature|X-Amz-\w+|[\w-]*[Tt]oken)=[^\s,&<]+")
+# What a server might echo of a request: whole headers, or anything as long as a signature or a token.
+_SECRETS = re.compile(r"\b(?:Credential|Signature|X-Amz-[\w-]+|[\w-]*[Tt]oken)=[^\s,&<]+|[\w+/=%.~-]{40,}")
 _REASON_MAX = 300
 
 
@@ -162,8 +162,16 @@ def storage_errors(action: str) -> Iterator[None]:
         raise answer_of(error).error(action) from error
     except BotoCoreError as error:
         raise _library_error(error, action) from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        # An address that makes no sense.
+        raise PlaceMissing(f"cannot {action}: {_cleaned(str(error))}") from error
+    except OSError as error:
         raise StorageError(f"cannot {action}: {_cleaned(str(error))}") from error
+    except Exception as error:
+        # What breaks off the body of a listing or of a refusal comes through botocore as it is.
+        if type(error).__module__.partition(".")[0] != "urllib3":
+            raise
+        raise StorageError(f"cannot {action}: {_network_reason(error, list(_chain(error)))}") from error
 
 
 def _library_error(error: Exception, action: str) -> StorageError:
@@ -198,11 +206,11 @@ def _library_error(error: Exception, action: str) -> StorageError:
 
 def _network_reason(error: Exception, chain: list[BaseException]) -> str:
     """In words that hold no address, since addresses of requests have queries."""
-    from botocore.exceptions import ConnectTimeoutError, IncompleteReadError, ReadTimeoutError
+    from botocore import exceptions as raised
 
-    if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)):
+    if isinstance(error, (raised.ConnectTimeoutError, raised.ReadTimeoutError)):
         return "the server has not answered for too long"
-    if isinstance(error, IncompleteReadError):
+    if isinstance(error, (raised.IncompleteReadError, raised.ResponseStreamingError)):
         return "the answer ends early"
     for cause in reversed(chain):
         if isinstance(cause, TimeoutError):

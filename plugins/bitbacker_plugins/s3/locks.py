@@ -22,6 +22,8 @@ from bitbacker_plugins.s3.failures import answer_of
 from bitbacker_plugins.s3.removal import Doomed, Refusal, Removal
 
 DAY_S = 86_400.0
+# A lock that ended a moment ago may have been the reason still.
+_GRACE_S = 60.0
 FOREVER_S = datetime(9999, 12, 31, tzinfo=timezone.utc).timestamp()
 """When a legal hold ends: nobody knows."""
 
@@ -158,7 +160,7 @@ class Locks:
             return FOREVER_S
         until = status.get("ObjectLockRetainUntilDate")
         end_s = until.timestamp() if until else self._expected_end_s(status)
-        if end_s <= self._clock.now_s():
+        if end_s < self._clock.now_s() - _GRACE_S:
             raise refusal.answer.error(f"delete {refusal.doomed.key}")
         return float(end_s)
 

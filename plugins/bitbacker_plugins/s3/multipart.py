@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -32,11 +34,17 @@ def put_in_parts(
         raise
 
 
+def md5_of(view: memoryview) -> str:
+    """As the header Content-MD5 has it."""
+    return base64.b64encode(hashlib.md5(view, usedforsecurity=False).digest()).decode()
+
+
 def _parts(client: Any, upload: Mapping[str, Any], view: memoryview) -> list[dict[str, Any]]:
     size_bytes = max(_PART_BYTES, -(-len(view) // _PARTS_MAX))
     parts = []
     for number, begin in enumerate(range(0, len(view), size_bytes), 1):
         body = Body(view[begin : begin + size_bytes])
-        tag = client.upload_part(**upload, PartNumber=number, Body=body)["ETag"]
+        checksum = md5_of(view[begin : begin + size_bytes])
+        tag = client.upload_part(**upload, PartNumber=number, ContentMD5=checksum, Body=body)["ETag"]
         parts.append({"PartNumber": number, "ETag": tag})
     return parts

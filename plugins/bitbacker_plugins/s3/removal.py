@@ -51,7 +51,10 @@ class Removal:
         self._singly = False
 
     def remove(self, client: Any, doomed: Iterable[Doomed]) -> list[Refusal]:
-        """Delete all; what is absent counts as deleted.  Raises what boto3 raises about a whole request."""
+        """Delete all; what is absent counts as deleted.  No key may come twice.
+
+        Raises what boto3 raises about a whole request.
+        """
         refused: list[Refusal] = []
         for batch in _batches(doomed):
             refused += self._singles(client, batch) if self._singly else self._batch(client, batch)
@@ -69,12 +72,10 @@ class Removal:
                 raise
             self._singly = True
             return self._singles(client, batch)
-        by_key = {(each.key, each.version): each for each in batch}
+        # By key alone, because not every server repeats the version, and no key comes twice.
+        by_key = {each.key: each for each in batch}
         return [
-            Refusal(
-                by_key.get((row.get("Key", ""), row.get("VersionId", "")), Doomed(row.get("Key", ""))),
-                Answer(0, row.get("Code", "unknown"), row.get("Message", "")),
-            )
+            Refusal(by_key[row["Key"]], Answer(0, row.get("Code", "unknown"), row.get("Message", "")))
             for row in answer.get("Errors", [])
             if row.get("Code") not in _GONE
         ]
