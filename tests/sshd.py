@@ -29,11 +29,6 @@ from bitbacker_plugins.sftp.config import SftpConfig
 
 HOST = "127.0.0.1"
 SSHD = "/usr/sbin/sshd"
-SFTP_SERVERS = (
-    "/usr/lib/openssh/sftp-server",
-    "/usr/libexec/openssh/sftp-server",
-    "/usr/libexec/sftp-server",
-)
 STARTING_S = 20.0
 ATTEMPTS = 5
 
@@ -144,7 +139,7 @@ def start_sshd(
     host_key_types: Sequence[str] = ("ed25519",),
 ) -> Sshd:
     """As `running_sshd`, for whoever calls `stop` himself."""
-    sftp_server = " ".join([_sftp_server(), *sftp_server_options])
+    _require_server()
     directory.mkdir(mode=0o700, parents=True)
     key_file = make_key(directory / "client_key")
     shutil.copy(f"{key_file}.pub", directory / "authorized_keys")
@@ -153,7 +148,9 @@ def start_sshd(
         *directives,
         *(f"HostKey {path}" for path in host_keys),
         f"AuthorizedKeysFile {directory / 'authorized_keys'}",
-        f"Subsystem sftp {sftp_server}",
+        # Without the user's shell: its start-up files may do anything, and be killed while they do it.
+        f"Subsystem sftp {' '.join(['internal-sftp', *sftp_server_options])}",
+        "SetEnv SHLVL=2",
         "PidFile none",
         "StrictModes no",
         "UsePAM no",
@@ -187,11 +184,9 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     return path
 
 
-def _sftp_server() -> str:
-    found = [path for path in SFTP_SERVERS if os.path.exists(path)]
-    if not os.path.exists(SSHD) or not found:
+def _require_server() -> None:
+    if not os.path.exists(SSHD):
         pytest.skip("there is no OpenSSH server on this machine: install openssh-server")
-    return found[0]
 
 
 def _free_port() -> int:

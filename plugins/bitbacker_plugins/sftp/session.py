@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bitbacker.errors import StorageError
 from bitbacker_plugins.sftp import protocol
 from bitbacker_plugins.sftp.protocol import Attributes, Kind, ProtocolBroken, Reader, Status, StatusError
 
@@ -75,7 +74,7 @@ class Session:
     """Speaks with an SFTP server through `channel`, whose timeout says how long nothing may move."""
 
     def __init__(self, channel: Any) -> None:
-        """Greets the server.  Raises what the channel raises, `ProtocolBroken`, `StorageError`."""
+        """Greets the server.  Raises what the channel raises, `EOFError`, `ProtocolBroken`."""
         self._channel = channel
         self._received = bytearray()
         self._number = 0
@@ -150,7 +149,7 @@ class Session:
         while sent < len(packet):
             taken = self._channel.send(packet[sent : sent + _PIECE_BYTES])
             if not taken:
-                raise StorageError("the server has closed the connection")
+                raise EOFError
             sent += taken
         return number
 
@@ -175,7 +174,7 @@ class Session:
         while len(received) < size_bytes:
             more = self._channel.recv(_RECEIVE_BYTES)
             if not more:
-                raise StorageError("the server has closed the connection")
+                raise EOFError
             received += more
         with memoryview(received) as view:
             taken = bytes(view[:size_bytes])
