@@ -125,10 +125,12 @@ class KeyslotsPlan:
     passwords: dict[int, str] = field(default_factory=lambda: {0: PASSWORD})
     recovery: dict[int, bytes] = field(default_factory=dict)
     version: int = 1
+    single_writer: bool = False
 
     def content(self) -> bytes:
         """The plaintext of every used slot."""
-        content = encode_slot(SlotContent(self.root_key, constants(self.cipher)), 428)
+        chosen = replace(constants(self.cipher), single_writer=self.single_writer)
+        content = encode_slot(SlotContent(self.root_key, chosen), 428)
         return self.version.to_bytes(2, "little") + content[2:]
 
     def infos(self) -> tuple[SlotInfo, ...]:

@@ -362,6 +362,12 @@ class SpoiledObjects:
         plan = self._builder.plan
         later = Fault("keyslots-version", "The format version is 2.", "version")
         yield Spoiled(later, names.KEYSLOTS, keyslots(replace(plan, version=2)))
+        single = Fault(
+            "keyslots-single-writer",
+            "That there is one writer is no concern of a reader (F-10.18).",
+            "success",
+        )
+        yield Spoiled(single, names.KEYSLOTS, keyslots(replace(plan, single_writer=True)))
         data = bytearray(keyslots(plan)[:-32])
         data[500] ^= 1
         torn = Fault(
