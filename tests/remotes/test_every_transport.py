@@ -176,11 +176,8 @@ def test_a_run_does_everything_that_the_configuration_says(
     places: Places, place: str, tmp_path: Path, rng: random.Random
 ) -> None:
     remote = places.remote(place)
-    machine = Machine(
-        tmp_path / "home", remote, RUN, password={"env": "BITBACKER_PASSWORD"}, create=remote.exclusive
-    )
-    if not remote.exclusive:
-        begin(machine)
+    how = {"create": True, "single_writer": not remote.exclusive}
+    machine = Machine(tmp_path / "home", remote, RUN, password={"env": "BITBACKER_PASSWORD"}, **how)
     machine.data.mkdir()
     for _ in range(2):
         (machine.data / "noise").write_bytes(rng.randbytes(5_000_000))
@@ -257,27 +254,27 @@ def test_backups_that_are_killed_cost_nothing_but_time(
 ) -> None:
     (machine.data / "old").write_bytes(rng.randbytes(500_000))
     promised = back_up(machine)
-    (machine.data / "noise").write_bytes(rng.randbytes(21_000_000))
-    for _ in range(3):
-        before = objects(machine)
-        assert killed(machine, rng.randrange(1, 4)) == -9
-        left = objects(machine)
-        # It was in the middle: it had stored something, and had not finished.
-        assert left.keys() > before.keys()
-        assert {name for name in left if name.startswith("heads/")} <= before.keys()
+    in_the_middle = sum(killed(machine, rng) for _ in range(3))
+    # A machine that is busy with other things may look too late, but not always.
+    while not in_the_middle:
+        in_the_middle += killed(machine, rng)
     last = back_up(machine, process=True)
     machine.says("prune", "--yes")
     (summary,) = machine.says("check", "--read-data", process=True)
     assert (summary["problems"], summary["orphan_segments"]) == (0, 0)
-    assert ids(machine) == [promised["id"], last["id"]]
+    # One that had just committed when it was killed has left a snapshot, too.
+    first, *_, newest = ids(machine)
+    assert (first, newest) == (promised["id"], last["id"])
     machine.says("restore", "latest", "--target", str(tmp_path / "restored"))
     assert differences(machine.data, tmp_path / "restored" / machine.data.relative_to("/")) == []
 
 
-def killed(machine: Machine, segments: int) -> int:
-    """Start a backup, kill it when it has stored so many segments, and return how it ended."""
+def killed(machine: Machine, rng: random.Random) -> bool:
+    """Kill a backup when it has stored a few segments; whether that was before it committed."""
+    (machine.data / "noise").write_bytes(rng.randbytes(21_000_000))
+    before = objects(machine)
     with machine.transports() as (transport,):
-        wanted = segments + sum(1 for _ in transport.list("segments/"))
+        wanted = rng.randrange(1, 4) + sum(1 for _ in transport.list("segments/"))
         process = machine.start("backup", "data", "--no-cache")
         deadline_s = time.monotonic() + ENDS_WITHIN_S
         while process.poll() is None and sum(1 for _ in transport.list("segments/")) < wanted:
@@ -285,4 +282,6 @@ def killed(machine: Machine, segments: int) -> int:
             time.sleep(0.005)
         process.kill()
         process.communicate(timeout=ENDS_WITHIN_S)
-    return process.returncode
+    new = objects(machine).keys() - before.keys()
+    assert new
+    return process.returncode == -9 and not any(name.startswith("heads/") for name in new)
