@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ def stored_reply(_: Asked | None = None) -> Reply:
 
 
 class Stub(ThreadingHTTPServer):
-    """`answer` decides what comes back; `asked` is what came in."""
+    """`answer` decides what comes back; `asked` is what came in; its clock is `ahead_s` ahead."""
 
     daemon_threads = False
 
@@ -81,6 +82,7 @@ class Stub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer: Answering = stored_reply
         self.asked: list[Asked] = []
+        self.ahead_s = 0.0
 
     @property
     def endpoint(self) -> str:
@@ -141,6 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer  # noqa: N815  # names that http.server calls
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string((timestamp or time.time()) + self.server.ahead_s)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name that http.server has
         """Nothing is printed."""
