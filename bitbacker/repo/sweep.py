@@ -134,7 +134,7 @@ class _Execution:
         if not plan.needs_commit:
             if repository.heads.newest().head != plan.head:
                 raise Superseded
-            return self._delete(0)
+            return self._delete()
         # Before heads are removed, what they were is written down.
         self._heads = repository.heads.all_records(plan.catalog.head_hashes)
         written = self._write_held_back() if plan.strict else self._write(repository)
@@ -177,7 +177,7 @@ class _Execution:
             indexes = self._indexes(session)
             return session.finish(self._records(), plan.head.number + 1, indexes)
 
-    def _delete(self, stored_bytes: int) -> PruneResult:
+    def _delete(self, stored_bytes: int = 0) -> PruneResult:
         plan = self._plan
         victims = [names.segment_name(identity) for identity in plan.victims]
         _random.shuffle(victims)
