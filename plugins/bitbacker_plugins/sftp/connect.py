@@ -52,17 +52,20 @@ class Connection:
 def open_connection(place: Place, config: SftpConfig) -> Connection:
     """Connect and log in.  Raises `StorageError`, `ConfigError`, `OSError` and what paramiko raises."""
     with ExitStack() as stack:
-        transport = _logged_in(stack, place, config, ())
+        transport = _logged_in(stack, place, config)
         session = Session(_sftp_channel(transport, config.timeout_s))
         return Connection(session, transport, stack.pop_all())
 
 
 def _logged_in(
-    stack: ExitStack, place: Place, config: SftpConfig, ways: Sequence[Place], *, jump: bool = False
+    stack: ExitStack, place: Place, config: SftpConfig, ways: Sequence[Place] = (), *, jumped: int = 0
 ) -> paramiko.Transport:
-    """A connection to `place` that may be used; `ways` are the jumps that another host gave."""
+    """A connection to `place` that may be used, through `ways` if there are any.
+
+    `jumped` counts the jumps that are made from it on the way to the repository.
+    """
     target = target_of(place, config.ssh_config)
-    below = _below(stack, target, config, ways or target.jumps)
+    below = _below(stack, target, config, ways or target.jumps, jumped=jumped)
     transport = stack.enter_context(_transport(below, config.timeout_s))
     files = (config.known_hosts,) if config.known_hosts else target.known_hosts
     known = known_keys(files, target.name, target.port)
@@ -75,22 +78,24 @@ def _logged_in(
             raise host_key.changed(target, known, "keys of other kinds", files) from error
         raise
     host_key.check(HostKey(shown.get_name(), shown.asbytes()), known, target, files)
-    authenticate(transport, target, config, jump=jump)
+    authenticate(transport, target, config, jump=jumped > 0)
     transport.set_keepalive(_KEEPALIVE_S)
     return transport
 
 
-def _below(stack: ExitStack, target: Target, config: SftpConfig, ways: Sequence[Place]) -> Any:
+def _below(
+    stack: ExitStack, target: Target, config: SftpConfig, ways: Sequence[Place], *, jumped: int
+) -> Any:
     """What carries the connection: a socket, a command, or a channel through another host."""
     timeout_s = config.timeout_s
     if not ways:
         if target.proxy_command:
             return stack.enter_context(commanded(target.proxy_command))
         return stack.enter_context(connected(target.host, target.port, timeout_s))
-    if len(ways) > _JUMPS_MAX:
+    if jumped + len(ways) > _JUMPS_MAX:
         raise ConfigError(f"the way to {target.host} has more than {_JUMPS_MAX} jumps")
     *before, last = ways
-    gate = _logged_in(stack, last, config, before, jump=True)
+    gate = _logged_in(stack, last, config, before, jumped=jumped + 1)
     try:
         return gate.open_channel(
             "direct-tcpip", (target.host, target.port), ("127.0.0.1", 0), timeout=timeout_s

@@ -15,6 +15,8 @@ _AUTHORITY = re.compile(
     r"(?:\[(?P<address>[0-9A-Fa-f:.]+(?:%25[^\]]+)?)\]|(?P<name>[^@:\[\]]+))"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
+_HOST = re.compile(r"[\w:][\w:.%-]*")
+_USER = re.compile(r"(?!-)[^\s'`\"$;&<>|(){}*?!#\x00-\x1f\x7f]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PORT_MAX = 65535
 
@@ -52,12 +54,16 @@ def place_of(url: str) -> Place:
     if "?" in rest or "#" in rest or _LONE_PERCENT.search(rest):
         raise ConfigError(f"{where}in a URL, write ? as %3F, # as %23 and % as %25")
     host = unquote(found["address"] or found["name"])
-    if host.startswith("-"):
+    user = unquote(found["user"]) if found["user"] else None
+    # Both go into the text of ssh_config, and may go from there to a shell.
+    if not _HOST.fullmatch(host):
         raise ConfigError(f"{where}{host!r} is no name of a host")
+    if user is not None and not _USER.fullmatch(user):
+        raise ConfigError(f"{where}{user!r} is no name of a user")
     port = int(found["port"]) if found["port"] else None
     if port is not None and not 1 <= port <= _PORT_MAX:
         raise ConfigError(f"{where}{port} is no port: write one from 1 to {_PORT_MAX}")
-    return Place(host, root, unquote(found["user"]) if found["user"] else None, port)
+    return Place(host, root, user, port)
 
 
 def _root_of(path: str) -> str:
