@@ -274,7 +274,7 @@ def test_a_refused_connection_is_worth_another_try(sshd: Sshd, tmp_path: Path) -
 def test_something_that_is_no_ssh_server_is_told(sshd: Sshd, tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as mute:
         transport = SftpTransport(sshd.url(tmp_path, port=mute.getsockname()[1]), sshd.config(timeout_s=1.0))
-        assert refuse(transport, StorageError, "SSH protocol banner").retryable
+        assert refuse(transport, StorageError, "protocol banner").retryable
 
 
 # ssh_config.

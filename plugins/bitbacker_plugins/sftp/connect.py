@@ -71,16 +71,25 @@ def _logged_in(
     known = known_keys(files, target.name, target.port)
     host_key.prefer_known_kinds(transport, known)
     try:
-        transport.start_client(timeout=config.timeout_s)
-        shown = transport.get_remote_server_key()
+        # The greeting and the exchange of keys may each take the time that is allowed.
+        transport.start_client(timeout=2 * config.timeout_s)
     except paramiko.ssh_exception.IncompatiblePeer as error:
         if known.trusted and "host key" in str(error):
             raise host_key.changed(target, known, "keys of other kinds", files) from error
         raise
+    shown = _shown_key(transport)
     host_key.check(HostKey(shown.get_name(), shown.asbytes()), known, target, files)
     authenticate(transport, target, config, jump=jumped > 0)
     transport.set_keepalive(_KEEPALIVE_S)
     return transport
+
+
+def _shown_key(transport: paramiko.Transport) -> paramiko.PKey:
+    try:
+        return transport.get_remote_server_key()
+    except paramiko.SSHException as error:
+        # Starting ends without a word when the time is up.
+        raise TimeoutError from error
 
 
 def _below(
