@@ -185,7 +185,6 @@ def environment_server() -> S3Server | None:
         _ENVIRONMENT.get("BITBACKER_TEST_S3_ACCESS_KEY", _ENVIRONMENT.get("AWS_ACCESS_KEY_ID", "")),
         _ENVIRONMENT.get("BITBACKER_TEST_S3_SECRET_KEY", _ENVIRONMENT.get("AWS_SECRET_ACCESS_KEY", "")),
         region=_ENVIRONMENT.get("BITBACKER_TEST_S3_REGION", _ENVIRONMENT.get("AWS_DEFAULT_REGION", "")),
-        decides=_ENVIRONMENT.get("BITBACKER_TEST_S3_DECIDES", "yes") == "yes",
         home_url=url,
     )
 

@@ -280,6 +280,24 @@ def test_an_object_that_ends_early_may_be_read_again(stub: Stub, transport: S3Tr
     assert "early" in error.message
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+def test_an_object_may_come_in_chunks_and_must_come_whole(stub: Stub, transport: S3Transport) -> None:
+    stub.answer = lambda _: Reply(raw=CHUNKED)
+    assert b"fourtwo" == transport.get(segment(1))
+    for cut in range(CHUNKED.index(b"4"), CHUNKED.index(b"0\r\n\r\n")):
+        reply = Reply(raw=CHUNKED[:cut])
+        stub.answer = lambda _, reply=reply: reply  # type: ignore[misc]  # mypy knows no default of a lambda
+        assert failure_of(transport, get).retryable
+
+
+def test_what_may_not_be_read_may_be_absent(stub: Stub, transport: S3Transport) -> None:
+    stub.answer = lambda _: error_reply(403, "AccessDenied")
+    assert "s3:ListBucket" in failure_of(transport, get).hint
+    assert "s3:ListBucket" not in failure_of(transport, put).hint
+
+
 PAGE = b"<html><body>Welcome to our network</body></html>"
 
 

@@ -266,6 +266,23 @@ def test_secrets_never_leave_this_machine(stub: Stub) -> None:
     assert SECRET_KEY not in sent
 
 
+@pytest.mark.parametrize("server", ["moto", "rclone"])
+def test_an_odd_prefix_comes_back_as_it_is(server: str, request: pytest.FixtureRequest) -> None:
+    running: S3Server = request.getfixturevalue(server)
+    transport = S3Transport(f"{running.fresh_url()}/a b+c%25&d=e;\u00e4/~x", running.config())
+    other = S3Transport(f"{running.fresh_url()}/a", running.config())
+    transport.put("keyslots", b"keys")
+    transport.put(head(1), b"head")
+    assert [ObjectInfo(head(1), 4), ObjectInfo("keyslots", 4)] == list(transport.list(""))
+    assert [ObjectInfo(head(1), 4)] == list(transport.list("heads/"))
+    assert [] == list(other.list(""))
+    assert b"head" == transport.get(head(1))
+    transport.delete([head(1), "keyslots"])
+    assert [] == list(transport.list(""))
+    transport.close()
+    other.close()
+
+
 # Exclusive creation.
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, ClassVar
 
-from bitbacker.errors import ObjectMissing, SizeWrong, StorageError
+from bitbacker.errors import ObjectMissing, SizeWrong, StorageDenied, StorageError
 from bitbacker.spi import NAME_PATTERN, Abilities, Buffer, ObjectInfo, Transport, hookimpl
 from bitbacker_plugins.s3.body import Body
 from bitbacker_plugins.s3.client import Connection
@@ -26,6 +26,10 @@ from bitbacker_plugins.s3.removal import Doomed, Removal
 
 # No object is larger than 4 MiB; whoever can write here cannot make a reader take up all memory.
 _SIZE_MAX_BYTES = 64 * MIB
+_FORBIDDEN_HINT = (
+    "check the permissions of the credential on the bucket: without s3:ListBucket also an object "
+    "that is absent is forbidden"
+)
 
 
 class S3Transport:
@@ -77,11 +81,15 @@ class S3Transport:
             try:
                 answer = self._connection.client().get_object(**self._where, Key=key)
             except ClientError as error:
-                if answer_of(error).code == "NoSuchKey":
+                refusal = answer_of(error)
+                if refusal.code == "NoSuchKey":
                     raise ObjectMissing(name) from error
+                if refusal.code == "AccessDenied":
+                    reason = f"cannot read {name} from {self._place}: {refusal.reason}"
+                    raise StorageDenied(reason, hint=_FORBIDDEN_HINT) from error
                 raise
             with closing(answer["Body"]) as body:
-                return _read_whole(name, body, int(answer["ContentLength"]))
+                return _read_whole(name, body, answer.get("ContentLength"))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         options = {**self._where, "Prefix": self._place.key_prefix(prefix)}
@@ -159,10 +167,15 @@ class S3Transport:
         return options
 
 
-def _read_whole(name: str, body: Any, size_bytes: int) -> bytes:
+def _read_whole(name: str, body: Any, size_bytes: int | None) -> bytes:
+    """The size is None when the server, or something before it, sends the object in chunks."""
+    data: bytes = b""
+    if size_bytes is None:
+        data = body.read(_SIZE_MAX_BYTES + 1)
+        size_bytes = len(data)
     if size_bytes > _SIZE_MAX_BYTES:
-        raise SizeWrong(f"{name} has {size_bytes} bytes, which no object has")
-    data: bytes = body.read()
+        raise SizeWrong(f"{name} has {size_bytes} bytes or more, which no object has")
+    data = data or body.read()
     if len(data) != size_bytes:
         raise StorageError(f"cannot read {name}: it has {size_bytes} bytes and {len(data)} of them came")
     return data
