@@ -113,17 +113,20 @@ def running_sshd(
     sftp_server_options: Sequence[str] = (),
     directives: Sequence[str] = (),
     host_key_types: Sequence[str] = ("ed25519",),
+    mode: int = 0o700,
 ) -> Iterator[Sshd]:
     """A server whose files lie in `directory`; the first of its host keys is the one that is known.
 
     `sftp_server_options` go to sftp-server: `-P hardlink` takes an extension away, `-R` allows no
-    writing.  `directives` are lines of sshd_config, which come first and so count.
+    writing.  `mode` is that of the directory, which an account that is not the tests' own must be able
+    to reach.  `directives` are lines of sshd_config, which come first and so count.
     """
     sshd = start_sshd(
         directory,
         sftp_server_options=sftp_server_options,
         directives=directives,
         host_key_types=host_key_types,
+        mode=mode,
     )
     try:
         yield sshd
@@ -137,10 +140,11 @@ def start_sshd(
     sftp_server_options: Sequence[str] = (),
     directives: Sequence[str] = (),
     host_key_types: Sequence[str] = ("ed25519",),
+    mode: int = 0o700,
 ) -> Sshd:
     """As `running_sshd`, for whoever calls `stop` himself."""
     _require_server()
-    directory.mkdir(mode=0o700, parents=True)
+    directory.mkdir(mode=mode, parents=True)
     key_file = make_key(directory / "client_key")
     shutil.copy(f"{key_file}.pub", directory / "authorized_keys")
     host_keys = [make_key(directory / f"host_key_{kind}", kind) for kind in host_key_types]

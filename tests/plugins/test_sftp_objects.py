@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -80,8 +83,8 @@ def test_files_and_directories_are_the_owners_alone(open_on: Open, tmp_path: Pat
         "repository": 0o700,
         "repository/.tmp": 0o700,
         "repository/heads": 0o700,
-        f"repository/{head(1)}": 0o600,
-        "repository/keyslots": 0o600,
+        f"repository/{head(1)}": 0o400,
+        "repository/keyslots": 0o400,
     }
 
 
@@ -386,21 +389,56 @@ def test_a_server_that_only_reads_denies(
         transport.close()
 
 
-def test_append_only_is_a_server_that_removes_and_renames_nothing(
-    open_on: Open, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+def account() -> str:
+    """Somebody who is not root, whose rights would defeat every mode."""
+    return "nobody" if os.geteuid() == 0 else getpass.getuser()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that another account can reach; the tests' own one it cannot."""
+    with TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def overwrite(server: Sshd, path: Path, junk: Path) -> bool:
+    """Whether the sftp client can write over a file, having made it writable if the server lets it."""
+    options = ["-i", str(server.key_file), "-o", f"UserKnownHostsFile={server.known_hosts_file}"]
+    command = ["sftp", "-q", "-b", "-", *options, "-P", str(server.port), f"{server.user}@{server.host}"]
+    batch = f"-chmod 600 {path}\nput {junk} {path}\n"
+    done = subprocess.run(command, input=batch.encode(), capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("append_only", [True, False], ids=["append-only", "control"])
+def test_the_account_of_the_docs_adds_and_changes_nothing(
+    open_on: Open, public: Path, *, append_only: bool
 ) -> None:
-    """The name in `.tmp` stays then, and the server's administrator removes it."""
-    directory = tmp_path_factory.mktemp("server") / "sshd"
-    with running_sshd(directory, sftp_server_options=["-P", "remove,rename,posix-rename,rmdir"]) as server:
-        transport = open_on(tmp_path, server)
+    denied = "remove,rename,posix-rename,rmdir,setstat,fsetstat,lsetstat"
+    options = ["-P", denied] if append_only else []
+    user = account()
+    (public / "home").mkdir()
+    (public / "junk").write_bytes(b"junk")
+    if os.geteuid() == 0:
+        shutil.chown(public / "home", user)
+    with running_sshd(public / "sshd", sftp_server_options=options, mode=0o755) as server:
+        server.user = user
+        transport = open_on(public / "home" / "repository", server)
         transport.put(segment(1), b"x")
-        for call in (
-            lambda: transport.delete([segment(1)]),
-            lambda: transport.put(segment(1), b"y", replace=True),
-        ):
-            with pytest.raises(StorageDenied):
-                call()
         assert transport.get(segment(1)) == b"x"
+        with pytest.raises(ObjectExists):
+            transport.put(segment(1), b"y")
+        assert overwrite(server, public / "home" / "repository" / segment(1), public / "junk") != append_only
+        for call in (
+            lambda: transport.put(segment(1), b"y", replace=True),
+            lambda: transport.delete([segment(1)]),
+        ):
+            with pytest.raises(StorageDenied) if append_only else nullcontext():
+                call()
+        assert [row.name for row in transport.list("")] == ([segment(1)] if append_only else [])
+        if append_only:
+            assert transport.get(segment(1)) == b"x"
         transport.close()
 
 

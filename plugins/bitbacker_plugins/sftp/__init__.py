@@ -30,7 +30,7 @@ _PREFIX_PATTERN = re.compile(r"([a-z]+/)?")
 
 
 class SftpTransport:
-    """A directory of a server as storage.  Files are 0600 and directories 0700."""
+    """A directory of a server as storage.  Files are 0400 and directories 0700."""
 
     api_version: ClassVar[int] = 1
     Config: ClassVar[type[SftpConfig]] = SftpConfig

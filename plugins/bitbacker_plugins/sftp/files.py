@@ -16,7 +16,8 @@ from bitbacker_plugins.sftp.protocol import Attributes, Kind, Reader, Status, St
 from bitbacker_plugins.sftp.session import Reply, Request, Session, attributes_of, extended
 
 _DIRECTORY_MODE = 0o700
-_FILE_MODE = 0o600
+# Who made a file may write on; later nobody may, unless the server lets them change the mode first.
+_FILE_MODE = 0o400
 _READ_ONLY = 0x1
 # Answers to a listing are long, and a server makes them while nobody has asked for the next ones yet.
 _READ_AHEAD = 8
