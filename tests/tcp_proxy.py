@@ -91,9 +91,11 @@ def seeded(
 ) -> Plan:
     """A part `rate` of the connections gets a fault, at a place that is as often early as late.
 
-    Never more than `in_a_row_max` in a row: what is tried again has a chance.
+    Every kind is as frequent as it stands in `kinds`.  Never more than `in_a_row_max` connections in a
+    row are bad: what is tried again has a chance.
     """
     rng = random.Random(seed)
+    coming: list[Kind] = []
     in_a_row = 0
 
     def plan() -> Fault | None:
@@ -102,8 +104,9 @@ def seeded(
             in_a_row = 0
             return None
         in_a_row += 1
-        after_bytes = int(most_bytes ** rng.random())
-        return Fault(rng.choice(kinds), rng.choice(list(Direction)), after_bytes)
+        if not coming:
+            coming.extend(rng.sample(kinds, len(kinds)))
+        return Fault(coming.pop(), rng.choice(list(Direction)), int(most_bytes ** rng.random()))
 
     return plan
 
@@ -159,7 +162,7 @@ class TcpProxy:
         self.log: list[str] = []
         self.plan = plan
         self._delay_s = delay_s
-        self._trap: Fuse | None = None
+        self._traps: list[Fuse] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -191,9 +194,13 @@ class TcpProxy:
         """Return when the proxy has been closed."""
         self._thread.join()
 
-    def trap(self, fault: Fault) -> None:
-        """Let this happen once, to whichever connection carries the byte; counted over all, from now on."""
-        self._trap = Fuse(fault)
+    def trap(self, *faults: Fault) -> None:
+        """Let these happen once, to whichever connection carries the byte; counted over all, from now on."""
+        self._traps = [Fuse(fault) for fault in faults]
+
+    def untrap(self) -> None:
+        """Forget the traps that nobody has stepped into."""
+        self._traps = []
 
     def kinds(self) -> Counter[str]:
         """How often each kind of fault has happened."""
@@ -290,9 +297,10 @@ class TcpProxy:
     async def _pass(
         self, connection: Connection, direction: Direction, data: memoryview, sink: socket.socket
     ) -> None:
-        for fuse in (connection.fuse, self._trap):
-            passing = None if fuse is None else fuse.burn(direction, len(data))
-            if fuse is None or passing is None:
+        fuses = [connection.fuse] if connection.fuse is not None else []
+        for fuse in (*fuses, *self._traps):
+            passing = fuse.burn(direction, len(data))
+            if passing is None:
                 continue
             await self._send(connection, direction, data[:passing], sink)
             data = data[passing:]
