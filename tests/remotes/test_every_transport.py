@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -76,7 +75,9 @@ def copy(tree: Path, to: Path) -> Path:
     return to
 
 
-def test_every_snapshot_that_remains_comes_back_as_it_was(machine: Machine, tmp_path: Path, seed: int) -> None:
+def test_every_snapshot_that_remains_comes_back_as_it_was(
+    machine: Machine, tmp_path: Path, seed: int
+) -> None:
     nasty, plain, rng = machine.data / "nasty", machine.data / "plain", random.Random(seed)
     nasty.mkdir()
     print("not made on this machine:", nasty_tree.make(nasty, seed, entries=40, levels=60).left_out)

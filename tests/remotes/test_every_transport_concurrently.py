@@ -100,7 +100,9 @@ def test_four_writers_and_a_pruner_lose_nothing(remote: Remote, tmp_path: Path, 
     done = threading.Event()
     with ThreadPoolExecutor(len(WRITERS) + 1) as pool:
         pruner = pool.submit(fleet.sweep, done, random.Random(seed))
-        writers = [pool.submit(fleet.back_up, name, BACKUPS, random.Random(f"{seed} {name}")) for name in WRITERS]
+        writers = [
+            pool.submit(fleet.back_up, name, BACKUPS, random.Random(f"{seed} {name}")) for name in WRITERS
+        ]
         for writer in writers:
             writer.exception()
         done.set()
