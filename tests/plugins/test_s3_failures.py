@@ -257,6 +257,16 @@ def test_only_an_exclusive_put_is_about_being_exclusive(stub: Stub, transport: S
     assert type(error) is StorageDenied
 
 
+def test_an_option_that_the_server_does_not_know_is_not_about_being_exclusive(stub: Stub) -> None:
+    stub.answer = lambda _: error_reply(501, "NotImplemented", "no key service is configured")
+    with stub.transport(server_side_encryption="aws:kms") as transport:
+        error = failure_of(transport, put)
+        assert type(error) is StorageDenied
+        assert "options" in error.hint
+        stub.answer = lambda _: error_reply(501, "NotImplemented", "If-None-Match is not supported")
+        assert type(failure_of(transport, put)) is NotExclusive
+
+
 # Answers that are none.
 
 

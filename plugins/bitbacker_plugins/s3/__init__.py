@@ -68,7 +68,7 @@ class S3Transport:
                 else:
                     self._put_whole(client, where, view, options, exclusive=not replace)
             except ClientError as error:
-                decided = None if replace else answer_of(error).condition_error(name)
+                decided = None if replace else answer_of(error).condition_error(name, plain=not options)
                 if decided is not None:
                     raise decided from error
                 raise

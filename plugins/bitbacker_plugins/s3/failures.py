@@ -30,32 +30,29 @@ _RESTORE_HINT = (
     "the object lies in an archive: restore it from there first, for example by aws s3api restore-object"
 )
 
-_CLASSES: dict[str, type[StorageError]] = {
-    **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden"), StorageDenied),
-    **dict.fromkeys(("InvalidObjectState", "MethodNotAllowed", "ObjectLocked"), StorageDenied),
-    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity"), CredentialRefused),
-    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "InvalidToken"), CredentialRefused),
-    **dict.fromkeys(("TokenRefreshRequired", "NotSignedUp", "MissingSecurityHeader"), CredentialRefused),
-    **dict.fromkeys(("NoSuchBucket", "InvalidBucketName", "NoSuchTenant"), PlaceMissing),
-    **dict.fromkeys(("PermanentRedirect", "AuthorizationHeaderMalformed", "301", "307"), PlaceMissing),
-    **dict.fromkeys(("IllegalLocationConstraintException", "IllegalLocationConstraint"), PlaceMissing),
-    **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"), ClockSkewed),
-    **dict.fromkeys(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"), StorageFull),
-    **dict.fromkeys(
-        ("XMinioAdminBucketQuotaExceeded", "InsufficientCapacity", "EntityTooLarge"), StorageFull
-    ),
-    **dict.fromkeys(("StorageQuotaExceeded", "CapExceeded", "ServiceQuotaExceeded"), StorageFull),
-    **dict.fromkeys(("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout"), StorageError),
-    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted", "NoSuchUpload"), StorageError),
-    **dict.fromkeys(("IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"), StorageError),
+_CODES: dict[type[StorageError], str] = {
+    StorageDenied: "AccessDenied AllAccessDisabled AccountProblem InvalidObjectState MethodNotAllowed "
+    "ObjectLocked",
+    CredentialRefused: "InvalidAccessKeyId SignatureDoesNotMatch InvalidSecurity ExpiredToken InvalidToken "
+    "ExpiredTokenException TokenRefreshRequired NotSignedUp MissingSecurityHeader",
+    PlaceMissing: "NoSuchBucket InvalidBucketName NoSuchTenant PermanentRedirect 301 307 "
+    "AuthorizationHeaderMalformed IllegalLocationConstraint IllegalLocationConstraintException",
+    ClockSkewed: "RequestTimeTooSkewed RequestExpired RequestInTheFuture",
+    StorageFull: "QuotaExceeded StorageQuotaExceeded ServiceQuotaExceeded CapExceeded InsufficientStorage "
+    "InsufficientCapacity XMinioStorageFull XMinioAdminBucketQuotaExceeded",
+    # These may pass.
+    StorageError: "SlowDown ServiceUnavailable InternalError RequestTimeout ConditionalRequestConflict "
+    "OperationAborted NoSuchUpload IncompleteBody BadDigest XAmzContentSHA256Mismatch",
 }
-_REGIONAL = {
+_CLASSES = {code: cls for cls, codes in _CODES.items() for code in codes.split()}
+_REGIONAL = (
     "PermanentRedirect",
     "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraint",
+    "IllegalLocationConstraintException",
     "301",
     "307",
-    *(code for code in _CLASSES if code.startswith("IllegalLocation")),
-}
+)
 _HINTS = {
     "InvalidObjectState": _RESTORE_HINT,
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"), _EXPIRED_HINT),
@@ -72,7 +69,7 @@ _CLASSES_BY_STATUS: dict[int, type[StorageError]] = {
     HTTPStatus.INSUFFICIENT_STORAGE: StorageFull,
 }
 _WRONG, _FAILED = 400, 500
-_UNCONDITIONAL = re.compile(r"if-none-match|condition|header", re.IGNORECASE)
+_ABOUT_CONDITIONS = re.compile(r"if-none-match|condition", re.IGNORECASE)
 # What a server might echo of a request: whole headers, or anything as long as a signature or a token.
 _SECRETS = re.compile(r"\b(?:Credential|Signature|X-Amz-[\w-]+|[\w-]*[Tt]oken)=[^\s,&<]+|[\w+/=%.~-]{40,}")
 _REASON_MAX = 300
@@ -108,24 +105,24 @@ class Answer:
         """The error that it means."""
         cls = _CLASSES.get(self.code) or self._class_by_status()
         hint = _HINTS.get(self.code)
-        if (
-            hint is None
-            and cls is StorageDenied
-            and self.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
-        ):
+        if cls is StorageDenied and not self.is_known and self.status != HTTPStatus.FORBIDDEN:
             hint = _OPTIONS_HINT
         return cls(f"cannot {action}: {self.reason}", hint=hint)
 
-    def condition_error(self, name: str) -> StorageError | None:
-        """The error when it answers an exclusive put and is about being exclusive."""
+    def condition_error(self, name: str, *, plain: bool) -> StorageError | None:
+        """The error when it answers an exclusive put and is about being exclusive.
+
+        A put is `plain` when it asks for nothing else that a server might not know.
+        """
         if self.status == HTTPStatus.PRECONDITION_FAILED:
             return ObjectExists(name)
-        refused = self.status in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NOT_IMPLEMENTED) or (
-            self.status == HTTPStatus.BAD_REQUEST
-            and not self.is_known
-            and _UNCONDITIONAL.search(self.message)
-        )
-        if refused:
+        worded = bool(_ABOUT_CONDITIONS.search(self.message))
+        refused: dict[int, bool] = {
+            HTTPStatus.NOT_MODIFIED: True,
+            HTTPStatus.NOT_IMPLEMENTED: plain or worded,
+            HTTPStatus.BAD_REQUEST: worded and not self.is_known,
+        }
+        if refused.get(self.status, False):
             return NotExclusive(f"the server does not take an exclusive put: {self.reason}")
         return None
 

@@ -75,7 +75,10 @@ class Removal:
         # By key alone, because not every server repeats the version, and no key comes twice.
         by_key = {each.key: each for each in batch}
         return [
-            Refusal(by_key[row["Key"]], Answer(0, row.get("Code", "unknown"), row.get("Message", "")))
+            Refusal(
+                by_key.get(row.get("Key"), batch[0]),
+                Answer(0, row.get("Code", "unknown"), row.get("Message", "")),
+            )
             for row in answer.get("Errors", [])
             if row.get("Code") not in _GONE
         ]
