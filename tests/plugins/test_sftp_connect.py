@@ -6,6 +6,7 @@ import os
 import shlex
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -354,6 +355,15 @@ def test_the_key_of_a_gate_is_checked(sshd: Sshd, tmp_path: Path, home: Path) ->
     refuse(SftpTransport(f"sftp://vault{tmp_path}", SftpConfig()), HostUnknown, "not known")
 
 
+def test_the_command_that_is_shown_goes_the_same_way(sshd: Sshd, tmp_path: Path, home: Path) -> None:
+    vault = full_block(sshd, "vault").replace(str(sshd.known_hosts_file), "/dev/null")
+    write_config(home, full_block(sshd, "gate") + vault + f"  ProxyJump gate,{sshd.user}@gate:{sshd.port}\n")
+    error = refuse(SftpTransport(f"sftp://vault{tmp_path}", SftpConfig()), HostUnknown, "not known")
+    assert error.hint.endswith(
+        f": ssh -p {sshd.port} -J gate,{sshd.user}@gate:{sshd.port} {sshd.user}@{sshd.host}"
+    )
+
+
 def test_a_gate_that_cannot_reach_the_server_is_told(sshd: Sshd, tmp_path: Path, home: Path) -> None:
     vault = full_block(sshd, "vault").replace(f"Port {sshd.port}", "Port 1")
     write_config(home, full_block(sshd, "gate") + vault + "  ProxyJump gate\n")
@@ -381,7 +391,7 @@ def test_a_command_may_make_the_connection(sshd: Sshd, tmp_path: Path, home: Pat
         "pump(there.fileno(), 1)\n"
     )
     block = full_block(sshd, "vault").replace(f"  Port {sshd.port}\n", "")
-    write_config(home, block + f"  ProxyCommand {shlex.quote(os.sys.executable)} {relay} %h %p\n")
+    write_config(home, block + f"  ProxyCommand {shlex.quote(sys.executable)} {relay} %h %p\n")
     use(SftpTransport(f"sftp://vault:{sshd.port}{tmp_path}/repository", SftpConfig()))
 
 

@@ -26,6 +26,7 @@ from bitbacker.errors import (
 from bitbacker.spi import Abilities, ObjectInfo
 from bitbacker.testing.transport import MIB, head, payload, segment
 from bitbacker_plugins.sftp import SftpTransport
+from bitbacker_plugins.sftp.protocol import Status, StatusError
 from sshd import Sshd, running_sshd
 
 DAY_S = 24 * 60 * 60
@@ -209,6 +210,27 @@ def test_directories_that_somebody_removed_are_made_again(open_on: Open, tmp_pat
     assert caught.value.retryable
     transport.put(head(2), b"x")
     assert [row.name for row in transport.list("")] == [head(2)]
+
+
+@pytest.mark.parametrize("failing", [True, False], ids=["failing", "control"])
+def test_after_a_sync_of_a_directory_has_failed_nothing_more_is_stored(
+    open_on: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, failing: bool
+) -> None:
+    """The kernel may have dropped what it could not write, and would report success the next time."""
+    transport = open_on(tmp_path)
+    transport.put(head(1), b"x")
+
+    def fail(session: object, handles: object) -> None:
+        del session, handles
+        raise StatusError(Status.FAILURE, "")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError) if failing else nullcontext():
+        if failing:
+            patch.setattr("bitbacker_plugins.sftp.files.sync_handles", fail)
+        transport.put(head(2), b"x")
+    with pytest.raises(StorageError, match="nothing more is stored") if failing else nullcontext():
+        transport.put(head(3), b"x")
+    assert transport.get(head(1)) == b"x"
 
 
 # Temporary files.

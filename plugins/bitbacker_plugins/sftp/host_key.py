@@ -9,6 +9,7 @@ import paramiko
 
 from bitbacker.errors import HostUnknown
 from bitbacker_plugins.sftp.known_hosts import HostKey, KnownKeys
+from bitbacker_plugins.sftp.place import Place
 from bitbacker_plugins.sftp.ssh_config import Target
 
 _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
@@ -54,6 +55,16 @@ def changed(target: Target, known: KnownKeys, shown: str, files: Sequence[str]) 
 def _command(target: Target) -> str:
     """What the user types once, so that ssh remembers the key."""
     words = ["ssh", "-p", str(target.port)]
+    if target.jumps:
+        words += ["-J", ",".join(map(_jump, target.jumps))]
+    elif target.proxy_command:
+        words += ["-o", f"ProxyCommand={target.proxy_command}"]
     if target.name != target.host:
         words += ["-o", f"HostKeyAlias={target.name}"]
     return shlex.join([*words, f"{target.user}@{target.host}"])
+
+
+def _jump(place: Place) -> str:
+    user = f"{place.user}@" if place.user else ""
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    return f"{user}{host}:{place.port}" if place.port else f"{user}{host}"
