@@ -111,6 +111,14 @@ def test_no_temporary_file_stays(open_on: Open, tmp_path: Path) -> None:
     assert list((tmp_path / ".tmp").iterdir()) == []
 
 
+def test_closing_leaves_no_temporary_file(open_on: Open, tmp_path: Path) -> None:
+    for number in range(10):
+        transport = open_on(tmp_path)
+        transport.put(head(number), b"x")
+        transport.close()
+        assert list((tmp_path / ".tmp").iterdir()) == []
+
+
 def test_strays_are_not_listed(open_on: Open, tmp_path: Path) -> None:
     transport = open_on(tmp_path)
     transport.put(segment(1), b"x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import paramiko
@@ -16,6 +16,7 @@ from bitbacker_plugins.sftp.config import SftpConfig
 from bitbacker_plugins.sftp.identity import authenticate
 from bitbacker_plugins.sftp.known_hosts import HostKey, known_keys
 from bitbacker_plugins.sftp.place import Place
+from bitbacker_plugins.sftp.protocol import ProtocolBroken
 from bitbacker_plugins.sftp.session import Session
 from bitbacker_plugins.sftp.ssh_config import Target, target_of
 from bitbacker_plugins.sftp.stream import Stream, commanded, connected
@@ -26,6 +27,7 @@ _WINDOW_BYTES = 8 * 1024 * 1024
 _PACKET_BYTES = 32 * 1024
 _KEEPALIVE_S = 15
 _JUMPS_MAX = 8
+_SETTLING_S = 0.5
 
 # Without this its errors go to standard error, beside those that are raised.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -43,6 +45,11 @@ class Connection:
     def alive(self) -> bool:
         """Whether nothing is under way and nobody has ended it, as far as is known here."""
         return self.session.idle and bool(self._transport.is_active())
+
+    def settle(self) -> None:
+        """Give the server a moment to remove the names in `.tmp`, which nobody has waited for."""
+        with suppress(OSError, EOFError, ProtocolBroken, paramiko.SSHException):
+            self.session.settle(_SETTLING_S)
 
     def close(self) -> None:
         """Let go of threads, sockets and processes; may be called twice."""

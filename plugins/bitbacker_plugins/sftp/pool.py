@@ -41,7 +41,7 @@ class Pool:
         """Close what is idle now, and each connection that is in use when its call ends."""
         with self._lock:
             self._closed = True
-        self._close_idle()
+        self._close_idle(settle=True)
 
     def _take(self) -> Connection | None:
         """The connection that was used last, for the others may rest so long that the server drops them."""
@@ -60,14 +60,17 @@ class Pool:
                 if not self._closed:
                     self._idle.append(connection)
                     return
+            connection.settle()
             connection.close()
             return
         connection.close()
         # What has ended one connection has often ended all: each would fail a call of its own.
         self._close_idle()
 
-    def _close_idle(self) -> None:
+    def _close_idle(self, *, settle: bool = False) -> None:
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
+            if settle and connection.alive:
+                connection.settle()
             connection.close()

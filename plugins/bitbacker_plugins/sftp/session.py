@@ -109,6 +109,12 @@ class Session:
         self._waiting.remove(number)
         self._unheard.add(number)
 
+    def settle(self, timeout_s: float) -> None:
+        """Wait until the server has done what it was told, but no longer; the session is over then."""
+        self._channel.settimeout(timeout_s)
+        while self._unheard:
+            self._hear()
+
     def _greet(self) -> dict[bytes, bytes]:
         self._channel.sendall(_HEADER.pack(_HEAD_BYTES, Kind.INIT, protocol.VERSION))
         size_bytes, kind, version = _HEADER.unpack(self._exactly(_HEADER.size))
@@ -156,18 +162,22 @@ class Session:
     def _take(self, number: int) -> Reply:
         """The answer to request `number`, which may come behind answers to later ones."""
         while number not in self._early:
-            size_bytes, kind, answered = _HEADER.unpack(self._exactly(_HEADER.size))
-            if not _HEAD_BYTES <= size_bytes <= _PACKET_MAX_BYTES + 1024:
-                raise ProtocolBroken(f"the server sent a packet of {size_bytes} bytes")
-            reply = Reply(kind, self._exactly(size_bytes - _HEAD_BYTES))
-            if answered in self._unheard:
-                self._unheard.remove(answered)
-            elif answered in self._waiting:
-                self._early[answered] = reply
-            else:
-                raise ProtocolBroken("the server sent a packet that answers nothing")
+            self._hear()
         self._waiting.remove(number)
         return self._early.pop(number)
+
+    def _hear(self) -> None:
+        """Take the next answer from the server."""
+        size_bytes, kind, answered = _HEADER.unpack(self._exactly(_HEADER.size))
+        if not _HEAD_BYTES <= size_bytes <= _PACKET_MAX_BYTES + 1024:
+            raise ProtocolBroken(f"the server sent a packet of {size_bytes} bytes")
+        reply = Reply(kind, self._exactly(size_bytes - _HEAD_BYTES))
+        if answered in self._unheard:
+            self._unheard.remove(answered)
+        elif answered in self._waiting:
+            self._early[answered] = reply
+        else:
+            raise ProtocolBroken("the server sent a packet that answers nothing")
 
     def _exactly(self, size_bytes: int) -> bytes:
         received = self._received
