@@ -333,10 +333,21 @@ def test_a_listing_cut_off_within_its_headers_is_not_empty(
     assert [ObjectInfo(head(1), 1)] == list(transport.list(""))
 
 
-@pytest.mark.parametrize("names", [[head(2), head(1)], [head(1), head(1)]])
-def test_a_listing_out_of_order_is_refused(stub: Stub, transport: S3Transport, names: list[str]) -> None:
-    stub.answer = lambda _: listing_reply(*(f"place/{name}" for name in names))
+@pytest.mark.parametrize("second", [head(1), head(2)])
+def test_a_listing_whose_pages_are_out_of_order_is_refused(
+    stub: Stub, transport: S3Transport, second: str
+) -> None:
+    pages = {
+        "": listing_reply(f"place/{head(2)}", token="two"),
+        "two": listing_reply(f"place/{second}"),
+    }
+    stub.answer = lambda asked: pages[asked.query.get("continuation-token", [""])[0]]
     assert "order" in failure_of(transport, listed).message
+
+
+def test_the_rows_of_a_page_are_put_in_order(stub: Stub, transport: S3Transport) -> None:
+    stub.answer = lambda _: listing_reply(f"place/{head(2)}", f"place/{head(1)}")
+    assert [ObjectInfo(head(1), 1), ObjectInfo(head(2), 1)] == list(transport.list(""))
 
 
 def test_a_listing_that_does_not_go_on_is_refused(stub: Stub, transport: S3Transport) -> None:

@@ -11,6 +11,7 @@ import base64
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from bitbacker.errors import ObjectMissing, SizeWrong, StorageDenied, StorageError
@@ -100,7 +101,8 @@ class S3Transport:
             if "IsTruncated" not in page:
                 # A page of a hotel's network, say, must not pass for an empty bucket.
                 raise StorageError(f"cannot list {self._place}: the answer is no listing")
-            for row in page.get("Contents", []):
+            # rclone mixes up the rows of a page while others store and delete.
+            for row in sorted(page.get("Contents", []), key=itemgetter("Key")):
                 name = str(row["Key"]).removeprefix(self._place.prefix)
                 if not NAME_PATTERN.fullmatch(name):
                     continue
