@@ -17,9 +17,11 @@ import nasty_tree
 from cli.command import plant
 from compare_trees import differences
 from remote_machine import Machine
-from remote_places import Places
+from remote_places import PLACES, Places
+from restore_rig import restore
 
 ENDS_WITHIN_S = 60
+KILLS_MAX = 12
 
 
 @pytest.fixture
@@ -104,11 +106,18 @@ def test_every_snapshot_that_remains_comes_back_as_it_was(
     assert ids(machine) == [one["id"] for one in (second, unchanged, changed)]
     assert_whole(machine)
 
-    for snapshot, expected in ((second, was), (unchanged, was), (changed, plain)):
-        target = tmp_path / snapshot["id"]
-        (summary,) = machine.says("restore", snapshot["id"], "--target", str(target), "--no-cache")
-        assert summary["files"] > 0
-        restored = target / machine.data.relative_to("/")
+    (summary,) = machine.says(
+        "restore", "latest", "--target", str(tmp_path / "latest"), "--no-cache", process=True
+    )
+    assert summary["problems"] == 0
+    roots = [(tmp_path / "latest", plain)]
+    with machine.opened() as repository:
+        for snapshot in repository.catalog(repository.newest()).snapshots[:-1]:
+            roots.append((tmp_path / snapshot.id, was))
+            restore(repository, snapshot, tmp_path / snapshot.id)
+    assert len(roots) == 3
+    for root, expected in roots:
+        restored = root / machine.data.relative_to("/")
         assert differences(nasty, restored / "nasty", ignore_sockets=True) == []
         assert differences(expected, restored / "plain") == []
 
@@ -182,7 +191,7 @@ def test_a_run_does_everything_that_the_configuration_says(
     machine.data.mkdir()
     for _ in range(2):
         (machine.data / "noise").write_bytes(rng.randbytes(5_000_000))
-        steps = machine.says("run", process=True)[:-1]
+        steps = machine.says("run", "--config", "bitbacker.toml", process=True)[:-1]
         assert [step["exit_code"] for step in steps] == [0] * len(steps), steps
     verbs = {step["verb"] for step in steps}
     assert verbs >= {"backup", "forget", "prune", "check"}
@@ -236,6 +245,7 @@ def asked_of_a_directory(places: Places, tmp_path_factory: pytest.TempPathFactor
     return asked(Machine(tmp_path_factory.mktemp("local") / "home", places.remote("file")))
 
 
+@pytest.mark.parametrize("place", [name for name in PLACES if name != "file"], scope="session")
 def test_a_machine_without_a_cache_asks_for_the_same_everywhere(
     places: Places, place: str, tmp_path: Path, asked_of_a_directory: list[Requests]
 ) -> None:
@@ -255,10 +265,11 @@ def test_backups_that_are_killed_cost_nothing_but_time(
 ) -> None:
     (machine.data / "old").write_bytes(rng.randbytes(500_000))
     promised = back_up(machine)
-    in_the_middle = sum(killed(machine, rng) for _ in range(3))
+    in_the_middle = [killed(machine, rng) for _ in range(3)]
     # A machine that is busy with other things may look too late, but not always.
-    while not in_the_middle:
-        in_the_middle += killed(machine, rng)
+    while not any(in_the_middle) and len(in_the_middle) < KILLS_MAX:
+        in_the_middle.append(killed(machine, rng))
+    assert any(in_the_middle)
     last = back_up(machine, process=True)
     machine.says("prune", "--yes")
     (summary,) = machine.says("check", "--read-data", process=True)
@@ -272,10 +283,10 @@ def test_backups_that_are_killed_cost_nothing_but_time(
 
 def killed(machine: Machine, rng: random.Random) -> bool:
     """Kill a backup when it has stored a few segments; whether that was before it committed."""
-    (machine.data / "noise").write_bytes(rng.randbytes(21_000_000))
+    (machine.data / "noise").write_bytes(rng.randbytes(15_000_000))
     before = objects(machine)
     with machine.transports() as (transport,):
-        wanted = rng.randrange(1, 4) + sum(1 for _ in transport.list("segments/"))
+        wanted = rng.randrange(1, 3) + sum(1 for _ in transport.list("segments/"))
         process = machine.start("backup", "data", "--no-cache")
         deadline_s = time.monotonic() + ENDS_WITHIN_S
         while process.poll() is None and sum(1 for _ in transport.list("segments/")) < wanted:
