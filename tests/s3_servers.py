@@ -280,7 +280,8 @@ def _serve_moto(certificate: str) -> None:
         length = environ.get("CONTENT_LENGTH")
         chunked = environ.get("HTTP_TRANSFER_ENCODING") == "chunked"
         body = environ["wsgi.input"].read(-1 if chunked else int(length or 0))
-        if len(body) < int(length or 0):
+        unsized = environ["REQUEST_METHOD"] == "PUT" and not length and not chunked
+        if unsized or len(body) < int(length or 0):
             # moto would store what came before the connection broke, which no real server does.
             start_response("400 Bad Request", [("Content-Length", "0")])
             return [b""]

@@ -77,12 +77,18 @@ def echo() -> Iterator[EchoServer]:
 
 def talk(address: Address, data: bytes = DATA, timeout_s: float = TIMEOUT_S) -> bytes:
     """Send data from another thread and return all that comes back; raises what reading raises."""
+    resets: list[ConnectionResetError] = []
     with socket.create_connection(address, timeout_s) as client:
 
         def send() -> None:
-            with suppress(OSError):
+            try:
                 client.sendall(data)
                 client.shutdown(socket.SHUT_WR)
+            except ConnectionResetError as error:
+                # The kernel tells it once, to whoever asks first.
+                resets.append(error)
+            except OSError:
+                pass
 
         sender = threading.Thread(target=send)
         sender.start()
@@ -94,6 +100,8 @@ def talk(address: Address, data: bytes = DATA, timeout_s: float = TIMEOUT_S) -> 
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
             sender.join()
+        if resets:
+            raise resets[0]
         return bytes(got)
 
 
@@ -254,9 +262,10 @@ def test_a_trap_happens_once_to_whoever_carries_the_byte(echo: EchoServer) -> No
 
 
 def test_a_server_that_is_not_there_is_a_reset_and_may_come_back(echo: EchoServer) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        nowhere = free.getsockname()
-    with TcpProxy(nowhere) as proxy:
+    # A port that is taken, so that nobody else gets it, and does not listen.
+    with socket.socket() as deaf, TcpProxy(echo.address) as proxy:
+        deaf.bind(("127.0.0.1", 0))
+        proxy.target = deaf.getsockname()
         with pytest.raises(ConnectionResetError):
             talk(proxy.address)
         proxy.target = echo.address
