@@ -131,7 +131,9 @@ def probe_exclusive(storage: Storage) -> None:
     # A storage that keeps it locked gives it to a later prune.
     with suppress(ObjectsLocked):
         storage.delete([name])
+    if len(winners) > 1 or (winners and winners != [stored]):
+        raise NotExclusive(f"{len(winners)} of {_RACERS} racing writers were told that they came first")
     if failures:
         raise failures[0]
-    if winners != [stored]:
-        raise NotExclusive(f"{len(winners)} of {_RACERS} racing writers were told that they came first")
+    if not winners:
+        raise NotExclusive(f"none of {_RACERS} racing writers was told that it came first")

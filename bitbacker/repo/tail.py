@@ -22,7 +22,7 @@ _PIECE_BYTES = 64 * 1024
 _UNUSED_OF_SMALL_BYTES = 8 * 1024
 """What four such pieces leave empty in a small segment."""
 
-_UNUSED_PART = 64
+_UNUSED_PART = 128
 """One part in so many of what is stored may stay empty in segments that are full."""
 
 _SMALL_MAX = names.LARGE_SEGMENT_SIZE_BYTES // names.SMALL_SEGMENT_SIZE_BYTES - 1
