@@ -41,7 +41,7 @@ class S3Transport:
 
     def __init__(self, url: str, config: S3Config) -> None:
         """Raises `ConfigError` for a URL that names no bucket."""
-        self._place = place_of(url)
+        self._place = place_of(url, config.endpoint)
         self._config = config
         self._connection = Connection(config)
         self._where: dict[str, Any] = {"Bucket": self._place.bucket}

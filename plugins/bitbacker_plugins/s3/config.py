@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from bitbacker.errors import ConfigError
 from bitbacker.spi import Located, Secret, path, secret
@@ -43,10 +44,12 @@ class S3Config:
     multipart_above_bytes: int = 64 * MIB
 
     def __post_init__(self) -> None:
-        if self.endpoint and not self.endpoint.startswith(("https://", "http://")):
-            raise ConfigError(f"'endpoint' is {self.endpoint!r} and must begin with https:// or http://")
         if "@" in self.endpoint:
             raise ConfigError("'endpoint' holds a user or password: use access_key_id and secret_access_key")
+        if self.endpoint and not _is_address(self.endpoint):
+            raise ConfigError(
+                f"'endpoint' is {self.endpoint!r} and must begin with https:// or http:// and name a host"
+            )
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ConfigError("'access_key_id' and 'secret_access_key' go together: one of them is absent")
         if self.session_token is not None and self.access_key_id is None:
@@ -69,3 +72,12 @@ class S3Config:
                 f"'multipart_above_bytes' is {self.multipart_above_bytes}, but S3 takes no part "
                 f"of less than {PART_MIN_BYTES} bytes"
             )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # A port that is no number.
+        return False

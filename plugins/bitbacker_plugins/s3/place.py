@@ -19,10 +19,14 @@ _PREFIX_MAX_BYTES = 960
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A bucket, and what every key in it begins with: nothing, or something that ends in a slash."""
+    """A bucket, and what every key in it begins with: nothing, or something that ends in a slash.
+
+    `server` is the address of a server of one's own, for messages.
+    """
 
     bucket: str
     prefix: str
+    server: str = ""
 
     def key(self, name: str) -> str:
         """Of an object.  Raises `StorageError` for what is no name."""
@@ -37,10 +41,11 @@ class Place:
         return self.prefix + prefix
 
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        url = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        return f"{url} at {self.server}" if self.server else url
 
 
-def place_of(url: str) -> Place:
+def place_of(url: str, server: str = "") -> Place:
     """Raises `ConfigError` for a URL that names no bucket, or holds what does not belong into it."""
     where = f"{url.file}:{url.line}: " if isinstance(url, Located) and url.file else ""
     rest = url.removeprefix("s3://")
@@ -54,7 +59,7 @@ def place_of(url: str) -> Place:
         raise ConfigError(f"{where}write s3:// and a bucket, for example s3://my-backups/laptop")
     if "?" in path or "#" in path or _LONE_PERCENT.search(path):
         raise ConfigError(f"{where}in a URL, write ? as %3F, # as %23 and % as %25")
-    return Place(bucket, _prefix_of(path.strip("/"), where))
+    return Place(bucket, _prefix_of(path.strip("/"), where), server)
 
 
 def _prefix_of(path: str, where: str) -> str:
