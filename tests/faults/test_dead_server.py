@@ -119,6 +119,8 @@ def test_slow_is_not_dead(stored: FarServer, place: str) -> None:
         assert {"pause": 3} == proxy.kinds()
 
 
+# One of the two servers of S3 is enough: the client is the same.
+@pytest.mark.parametrize("far", ["sftp", "rclone"], indirect=True)
 def test_a_command_ends_by_itself_when_the_server_stays_dead(
     far: FarServer, place: str, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from tcp_proxy import Direction, Fault, Kind, TcpProxy
 DATA = payload(64 * KIB)
 LISTED = 40
 # A connection of SSH takes its time to come back; one of HTTP does not.
-CUTS = {"sftp": 6, "moto": 20, "rclone": 20}
+CUTS = {"sftp": 6, "moto": 10, "rclone": 20}
 BREAKS = (Kind.CUT, Kind.RESET)
 OPTIONS = {"timeout_s": 5.0}
 
