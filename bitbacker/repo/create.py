@@ -15,6 +15,7 @@ from bitbacker.errors import (
     ObjectMissing,
     ObjectsLocked,
     RepositoryPresent,
+    StorageError,
     WrongPassword,
 )
 from bitbacker.format import names
@@ -108,6 +109,10 @@ def probe_exclusive(storage: Storage) -> None:
     """
     if not storage.abilities.exclusive_put:
         raise NotExclusive("the storage cannot decide which of two writers came first")
+    storage.retry(lambda: _race(storage))
+
+
+def _race(storage: Storage) -> None:
     name = names.segment_name(secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES))
     winners: list[bytes] = []
     failures: list[BaseException] = []
@@ -133,7 +138,9 @@ def probe_exclusive(storage: Storage) -> None:
         storage.delete([name])
     if len(winners) > 1 or (winners and winners != [stored]):
         raise NotExclusive(f"{len(winners)} of {_RACERS} racing writers were told that they came first")
-    if failures:
-        raise failures[0]
+    for error in failures:
+        # A racer that was sent away for the moment has lost, and says nothing against the one that won.
+        if not (winners and isinstance(error, StorageError) and error.retryable):
+            raise error
     if not winners:
         raise NotExclusive(f"none of {_RACERS} racing writers was told that it came first")

@@ -43,7 +43,7 @@ class Storage:
 
     def get(self, name: str) -> bytes:
         """The whole object.  Raises `ObjectMissing`, `StorageError`."""
-        return self._retry(lambda: self.transport.get(name))
+        return self.retry(lambda: self.transport.get(name))
 
     def put_new(self, name: str, data: Buffer) -> None:
         """Store an object under a new name.
@@ -59,7 +59,7 @@ class Storage:
                 if memoryview(self.transport.get(name)) != memoryview(data):
                     raise
 
-        self._retry(attempt)
+        self.retry(attempt)
 
     def _put_new(self, name: str, data: Buffer) -> None:
         if not self.single_writer:
@@ -79,26 +79,27 @@ class Storage:
 
     def replace(self, name: str, data: Buffer) -> None:
         """Store an object, whatever was there."""
-        self._retry(lambda: self.transport.put(name, data, replace=True))
+        self.retry(lambda: self.transport.put(name, data, replace=True))
 
     def list(self, prefix: str) -> list[ObjectInfo]:
         """Every object below a prefix, ascending."""
-        return self._retry(lambda: list(self.transport.list(prefix)))
+        return self.retry(lambda: list(self.transport.list(prefix)))
 
     def first(self, prefix: str) -> ObjectInfo | None:
         """The first object below a prefix, without listing the others."""
-        return self._retry(lambda: next(self.transport.list(prefix), None))
+        return self.retry(lambda: next(self.transport.list(prefix), None))
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; absent ones count as removed."""
         wanted = list(names)
         if wanted:
-            self._retry(lambda: self.transport.delete(wanted))
+            self.retry(lambda: self.transport.delete(wanted))
 
     def close(self) -> None:
         self.transport.close()
 
-    def _retry(self, call: Callable[[], T]) -> T:
+    def retry(self, call: Callable[[], T]) -> T:
+        """What `call` returns; it is called again as long as its error says that this may help."""
         delay_s = _FIRST_DELAY_S
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:

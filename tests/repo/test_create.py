@@ -9,12 +9,20 @@ from typing import Literal
 import pytest
 
 from bitbacker.crypto.slots import Unlocker
-from bitbacker.errors import NotExclusive, RepositoryMissing, RepositoryPresent, WrongPassword
-from bitbacker.repo.create import create
+from bitbacker.errors import (
+    NotExclusive,
+    RepositoryMissing,
+    RepositoryPresent,
+    StorageDenied,
+    StorageError,
+    WrongPassword,
+)
+from bitbacker.repo.create import create, probe_exclusive
 from bitbacker.repo.open import Repository, open_repository
 from bitbacker.repo.settings import LocalPaths, RepositoryOptions
+from bitbacker.repo.storage import Storage
 from bitbacker.spi import Buffer, Transport
-from bitbacker.testing.faults import Crash, CrashingTransport, WrappedTransport
+from bitbacker.testing.faults import Crash, CrashingTransport, FailingTransport, Fault, WrappedTransport
 from lab import CONSTANTS, Lab, Maker, back_up, contents, tree
 
 OPTIONS = RepositoryOptions(CONSTANTS.cipher, CONSTANTS.chunker)
@@ -115,3 +123,33 @@ def test_a_storage_that_lets_every_writer_win_is_refused(transport: Transport, t
     with pytest.raises(NotExclusive):
         make(_Overwriting(transport), tmp_path)
     assert list(transport.list("")) == []
+
+
+def broken() -> StorageError:
+    return StorageError("the connection broke")
+
+
+def denied() -> StorageError:
+    return StorageDenied("not yours")
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_the_probe_is_not_disturbed_by_a_connection_that_breaks(transport: Transport, executed: bool) -> None:
+    for nth in range(1, 9):
+        failing = FailingTransport(transport, Fault("put", broken, nth, executed=executed))
+        storage = Storage(failing, sleep=lambda _: None)
+        probe_exclusive(storage)
+        assert 1 == failing.struck
+        assert [] == list(transport.list("segments/"))
+
+
+def test_the_probe_ends_when_no_put_ever_succeeds(transport: Transport) -> None:
+    failing = FailingTransport(transport, Fault("put", broken, forever=True))
+    with pytest.raises(StorageError, match="the connection broke"):
+        probe_exclusive(Storage(failing, sleep=lambda _: None))
+
+
+def test_the_probe_tells_of_a_refusal_at_once(transport: Transport) -> None:
+    failing = FailingTransport(transport, Fault("put", denied, 3, forever=True))
+    with pytest.raises(StorageDenied):
+        probe_exclusive(Storage(failing, sleep=lambda _: pytest.fail("it waited")))
