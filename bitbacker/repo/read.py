@@ -17,7 +17,8 @@ from bitbacker.repo.spool import Spool
 from bitbacker.repo.storage import Storage
 
 SEGMENT_SIZES_BYTES = (names.SMALL_SEGMENT_SIZE_BYTES, names.LARGE_SEGMENT_SIZE_BYTES)
-_THREADS_MAX = 16
+# Each holds a segment as it was stored and as it is read.
+_THREADS_MAX = 6
 
 
 class SegmentMissing(DamageError):
