@@ -182,7 +182,7 @@ class Uncompared(Storage):
     """A control: the same retries, and no look at what is stored already."""
 
     def put_new(self, name: str, data: Any) -> None:
-        self._retry(lambda: self._put_new(name, data))
+        self.retry(lambda: self._put_new(name, data))
 
 
 def lose_answers(scene: Scene, rng: random.Random, kind: type[Storage]) -> tuple[int, list[str]]:
