@@ -6,11 +6,14 @@ import getpass
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 import pytest
 
@@ -26,10 +29,12 @@ from bitbacker.errors import (
 from bitbacker.spi import Abilities, ObjectInfo
 from bitbacker.testing.transport import MIB, head, payload, segment
 from bitbacker_plugins.sftp import SftpTransport
-from bitbacker_plugins.sftp.protocol import Status, StatusError
+from bitbacker_plugins.sftp.protocol import Kind, Status, StatusError
+from bitbacker_plugins.sftp.session import Reply, Request, Session
 from sshd import Sshd, running_sshd
 
 DAY_S = 24 * 60 * 60
+WAIT_S = 60.0
 Open = Callable[..., SftpTransport]
 
 
@@ -206,6 +211,32 @@ def test_a_repository_that_vanished_is_not_an_empty_one(open_on: Open, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["fallen off"]
     (tmp_path / "fallen off").rename(tmp_path / "repository")
     assert transport.get("keyslots") == b"x"
+
+
+def test_a_writer_who_looked_before_another_made_the_directory_takes_it_for_the_same_one(
+    open_on: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = open_on(tmp_path / "repository")
+    ask, looked, made = Session.ask, Event(), Event()
+
+    def ask_slowly(session: Session, request: Request) -> Reply:
+        reply = ask(session, request)
+        if request.kind == Kind.EXTENDED and not looked.is_set() and threading.current_thread() is slow:
+            looked.set()
+            assert made.wait(WAIT_S)
+        return reply
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(threading.current_thread).result()
+        # Connected before, so that the answer that is held up is the one about the directory.
+        assert list(transport.list("")) == []
+        monkeypatch.setattr(Session, "ask", ask_slowly)
+        first = pool.submit(transport.put, segment(1), b"first")
+        assert looked.wait(WAIT_S)
+        transport.put(segment(2), b"second")
+        made.set()
+        first.result()
+    assert [row.name for row in transport.list("")] == [segment(1), segment(2)]
 
 
 def test_directories_that_somebody_removed_are_made_again(open_on: Open, tmp_path: Path) -> None:

@@ -138,16 +138,17 @@ class Objects:
                 "the server cannot replace a file: it lacks the extension posix-rename@openssh.com"
             )
 
-    def _recognise(self, reply: Reply) -> None:
+    def _recognise(self, reply: Reply, known: int | None) -> None:
         """Raises `StorageError` when the directory of the repository is gone, or is another one.
 
         When a disk falls off while a backup runs, the path leads to the empty mount point below it, and
-        writing there would look like success.
+        writing there would look like success.  `known` is what was known when the question was asked:
+        a directory that was not there then, and that another thread has made since, is not gone.
         """
-        refusal, known = reply.refusal, self._known.identity
+        refusal = reply.refusal
         found = files.identity_of(reply) if refusal is None else None
         if known is None:
-            self._known.identity = found
+            self._known.identity = self._known.identity if found is None else found
         elif found is None and refusal is not None and refusal.status != Status.NO_SUCH_FILE:
             return
         elif found is None or (found and known and found != known):
@@ -157,7 +158,8 @@ class Objects:
             )
 
     def _look(self) -> None:
-        self._recognise(self._session.ask(files.identity(self._session, self._path(""))))
+        known = self._known.identity
+        self._recognise(self._session.ask(files.identity(self._session, self._path(""))), known)
 
     def _make_ready(self, parent: str) -> None:
         """Have the directories that a put needs, and their entries on stable storage, whoever made them."""
@@ -182,13 +184,14 @@ class Objects:
             files.open_read(self._path(parent)),
             files.open_new(path),
         ]
+        known = self._known.identity
         root, *answers = self._session.ask_each(requests)
         handles = [files.handle_of(answer) for answer in answers if answer.refusal is None]
         try:
             if Status.NO_SUCH_FILE in {answer.refusal.status for answer in answers if answer.refusal}:
                 # Somebody removed them; the next attempt makes them again.
                 self._known.durable.clear()
-            self._recognise(root)
+            self._recognise(root, known)
             files.succeed(answers[-1:])
             yield handles[:-1], handles[-1]
         finally:
