@@ -84,11 +84,13 @@ class SeenAccess:
 
 @dataclass(frozen=True, slots=True)
 class TrueChange:
-    """What a snapshot that is still kept has truly changed; the storage cannot tell any of it."""
+    """What a snapshot that is still kept has truly changed; the storage cannot tell any of it.
+
+    `files_changed` are new or changed.
+    """
 
     snapshot: str
     time_ns: int
-    files_new: int
     files_changed: int
     added_bytes: int
     stored_bytes: int
@@ -246,7 +248,6 @@ def _change(snapshot: Snapshot) -> TrueChange:
     return TrueChange(
         snapshot.id,
         snapshot.time_ns,
-        stats.files_new,
         stats.files_changed,
         stats.added_bytes,
         stats.stored_bytes,

@@ -103,7 +103,7 @@ def _draw_truth(axes: Axes, found: Leaks) -> None:
     axes.set_title("What truly changed: new content and files, snapshot by snapshot", loc="left", fontsize=11)
     axes.set_ylabel("content added", color=TRUTH_COLOUR)
     files = axes.twinx()
-    counts = [change.files_new + change.files_changed for change in found.changes]
+    counts = [change.files_changed for change in found.changes]
     times = [_date(change.time_ns) for change in found.changes]
     files.plot(times, counts, "D", color=FILES_COLOUR, markersize=4, alpha=0.8, gid="files", **_WHOLE)
     files.set_yscale("symlog", linthresh=1)

@@ -263,9 +263,7 @@ def _locked_text(result: PruneResult) -> str:
 def _backup_step(place: _Place, result: BackupResult, *, dry_run: bool) -> Step:
     stats = result.snapshot.stats
     saved = "nothing stored" if dry_run else f"snapshot {result.snapshot.id[:8]} saved"
-    text = (
-        f"{saved}: {stats.files_new} new, {stats.files_changed} changed, {stats.files_unmodified} unmodified"
-    )
+    text = f"{saved}: {stats.files_changed} new or changed, {stats.files_unmodified} unmodified"
     if not result.problems:
         return Step(*place.names, "backup", text)
     return Step(*place.names, "backup", f"{text}, {result.problems} problems", SourceUnreadable.exit_code)
@@ -277,7 +275,6 @@ def _backup_event(source: str, result: BackupResult) -> BackupFinished:
         time.time_ns(),
         source,
         result.snapshot.id,
-        stats.files_new,
         stats.files_changed,
         stats.files_unmodified,
         result.problems,

@@ -25,12 +25,11 @@ from bitbacker.spi import ROW, Description, Listing
 class Comparison:
     """A listing held against what is stored.
 
-    `changed`, `new` and `kept` are positions in the listing; `replaced` are stored ones, of entries
+    `changed` (or new) and `kept` are positions in the listing; `replaced` are stored ones, of entries
     that changed or are gone.
     """
 
     changed: tuple[int, ...]
-    new: frozenset[int]
     kept: tuple[int, ...]
     replaced: tuple[int, ...]
 
@@ -46,20 +45,16 @@ def positions_by_name(directory: Directory) -> dict[bytes, int]:
 def compare(listing: Listing, old: Directory | None, *, read_all: bool) -> Comparison:
     """Which entries changed, which are kept, which are replaced."""
     if old is None:
-        everything = tuple(range(len(listing.names)))
-        return Comparison(everything, frozenset(everything), (), ())
+        return Comparison(tuple(range(len(listing.names))), (), ())
     stored = positions_by_name(old)
     changed: list[int] = []
-    new: set[int] = set()
     kept: list[int] = []
     size = ROW_SIZE_BYTES
     for index, name in enumerate(listing.names):
         position = stored.get(name)
-        if position is None:
-            new.add(index)
-            changed.append(index)
-        elif (
-            read_all
+        if (
+            position is None
+            or read_all
             or old.marks[position] & MARK_CHANGED_WHILE_READ
             or listing.rows[index * size : index * size + size]
             != old.rows[position * size : position * size + size]
@@ -68,7 +63,7 @@ def compare(listing: Listing, old: Directory | None, *, read_all: bool) -> Compa
         else:
             kept.append(index)
             del stored[name]
-    return Comparison(tuple(changed), frozenset(new), tuple(kept), tuple(stored.values()))
+    return Comparison(tuple(changed), tuple(kept), tuple(stored.values()))
 
 
 class Assembler:

@@ -91,7 +91,7 @@ class ColdPass:
         parts = np.split(positions - starts[numbers], firsts[1:])
         changed = {int(at): part.tolist() for at, part in zip(where, parts, strict=False)}
         for listing, indexes in self._visit(changed):
-            fresh = self._scan.read(listing, indexes, ())
+            fresh = self._scan.read(listing, indexes)
             self._scan.tally.remove(b"".join(row_of(listing, index) for index in indexes))
             self._scan.tally.add(fresh.rows)
             if fresh.entries:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bitbacker.engine.assemble import Assembler, compare, drops, positions_by_name
@@ -29,9 +29,8 @@ _KIND = 0o170000
 
 @dataclass(slots=True)
 class Counts:
-    """What became of regular files and of entries that could not be read."""
+    """How many regular files were read because they are new or changed, and what could not be read."""
 
-    new: int = 0
     changed: int = 0
     problems: int = 0
 
@@ -59,16 +58,13 @@ class Scan:
             self.counts.problems += 1
             self._observer.problem(b"/" + path, text)
 
-    def read(self, listing: Listing, changed: Sequence[int], new: Container[int]) -> Directory:
-        """The entries of a listing at `changed`, read anew; `new` ones were not there before."""
+    def read(self, listing: Listing, changed: Sequence[int]) -> Directory:
+        """The entries of a listing at `changed`, which are new or changed, read."""
         contents = self._reader.read(listing, changed)
         descriptions = self.source.describe(listing, changed)
         for index in contents:
             if int.from_bytes(row_of(listing, index)[:4], "little") & _KIND == _REGULAR:
-                if index in new:
-                    self.counts.new += 1
-                else:
-                    self.counts.changed += 1
+                self.counts.changed += 1
         self._ahead_bytes = 0
         return self._assembler.fresh(listing, contents, descriptions, changed)
 
@@ -113,7 +109,7 @@ class WarmPass:
             return
         old = None if stored is None else stored.load()
         comparison = compare(listing, old, read_all=self._read_all)
-        fresh = self._scan.read(listing, comparison.changed, comparison.new)
+        fresh = self._scan.read(listing, comparison.changed)
         for index in comparison.kept:
             self._scan.tally.add(row_of(listing, index))
         self._scan.tally.add(fresh.rows)

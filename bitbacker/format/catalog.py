@@ -136,13 +136,15 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotStats:
-    """What a session did; sizes in bytes."""
+    """What a session did; sizes in bytes.
+
+    `files_changed` are new or changed since the parent; `files_unmodified` are all others of `files`.
+    """
 
     files: int = 0
     directories: int = 0
     others: int = 0
     size_bytes: int = 0
-    files_new: int = 0
     files_changed: int = 0
     files_unmodified: int = 0
     added_bytes: int = 0

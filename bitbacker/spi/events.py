@@ -33,11 +33,13 @@ class SourceProblem(Event):
 
 @dataclass(frozen=True, slots=True)
 class BackupFinished(Event):
-    """A snapshot is acknowledged.  Sizes in bytes; `stored_bytes` is what was uploaded."""
+    """A snapshot is acknowledged.  `files_changed` are new or changed since the one before.
+
+    Sizes in bytes; `stored_bytes` is what was uploaded.
+    """
 
     source: str
     snapshot: str
-    files_new: int
     files_changed: int
     files_unmodified: int
     problems: int

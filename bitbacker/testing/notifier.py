@@ -61,7 +61,7 @@ def every_event(text: str = "home") -> list[Event]:
     return [
         RunStarted(NOW_NS, text),
         SourceProblem(NOW_NS, text, text, text),
-        BackupFinished(NOW_NS, text, text, 1, 2, 3, 0, 10**15, 10**12, 10**11, 0.25),
+        BackupFinished(NOW_NS, text, text, 3, 3, 0, 10**15, 10**12, 10**11, 0.25),
         RetentionApplied(NOW_NS, 10, 2),
         CheckFinished(NOW_NS, 0, read_data=True),
         CheckFinished(NOW_NS, 1, read_data=False),

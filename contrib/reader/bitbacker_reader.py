@@ -309,7 +309,7 @@ class Snapshot(NamedTuple):
 def parse_snapshot(key: bytes, value: bytes) -> Snapshot:
     record, texts = Cursor(value), ("blob",)
     time_ns, _, parent, host, source = record.read("q", "flag", "blob", "blob", "blob")
-    _, _, _, tables, _, _, _ = record.read("blob", texts, texts, TABLE, 88, ("I", "blob"), ("I", "blob"))
+    _, _, _, tables, _, _, _ = record.read("blob", texts, texts, TABLE, 80, ("I", "blob"), ("I", "blob"))
     record.end()
     need(len(parent) in {0, 16}, "the parent of a snapshot is no identity")
     return Snapshot(key[1:], time_ns, host, source, tables)

@@ -228,7 +228,7 @@ def test_what_truly_changed_is_not_in_the_storages_part(watched: Watched) -> Non
     first, second = found.sessions[-2:]
     assert (first.large, first.small) == (second.large, second.small)
     assert [1, 10_000] == [change.added_bytes for change in found.changes]
-    assert [1, 1] == [change.files_new for change in found.changes]
+    assert [1, 1] == [change.files_changed for change in found.changes]
 
 
 def test_reads_are_told_as_the_storage_saw_them(watched: Watched) -> None:

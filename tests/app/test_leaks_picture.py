@@ -25,9 +25,9 @@ def session(number: int, day: float | None, large: int = 0, small: int = 1) -> S
 
 
 def leaks(*sessions: SeenSession) -> Leaks:
-    """These sessions, and a snapshot of two files and `number` bytes for each whose time is known."""
+    """These sessions, and one snapshot for each whose time is known."""
     changes = tuple(
-        TrueChange("id", one.time_ns, one.number, 2, 100 * one.number, 1000)
+        TrueChange("id", one.time_ns, one.number + 2, 100 * one.number, 1000)
         for one in sessions
         if one.time_ns is not None
     )

@@ -74,14 +74,12 @@ def test_an_interrupted_cold_backup_leaves_a_snapshot_from_which_the_next_one_go
     calls = 0
     read = Scan.read
 
-    def until_interrupted(
-        scan: Scan, listing: Listing, changed: Sequence[int], new: frozenset[int]
-    ) -> Directory:
+    def until_interrupted(scan: Scan, listing: Listing, changed: Sequence[int]) -> Directory:
         nonlocal calls
         calls += 1
         if calls > 6:
             raise Interrupted
-        return read(scan, listing, changed, new)
+        return read(scan, listing, changed)
 
     with monkeypatch.context() as patch:
         patch.setattr(Scan, "read", until_interrupted)

@@ -53,7 +53,7 @@ def test_the_observer_observes(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path.write_text(PROGRAMS[-1])
     troubles: list[Exception] = []
     fanout = Host([str(path)]).fanout({}, troubles.append)
-    fanout.send(BackupFinished(0, "home", "0a1b", 0, 0, 0, 0, 0, 0, 0, 0.0))
+    fanout.send(BackupFinished(0, "home", "0a1b", 0, 0, 0, 0, 0, 0, 0.0))
     assert (capsys.readouterr().out, troubles) == ("home is safe\n", [])
 
 

@@ -51,9 +51,9 @@ def lines(path: Path, how: Any, *events: Event) -> list[str]:
 
 
 def test_text_is_time_name_and_values(tmp_path: Path) -> None:
-    finished = BackupFinished(TIME_NS, "home", "0a1b", 1, 2, 3, 0, 4096, 10, 2048, 1.5)
+    finished = BackupFinished(TIME_NS, "home", "0a1b", 2, 3, 0, 4096, 10, 2048, 1.5)
     sizes = "processed_bytes=4096 added_bytes=10 stored_bytes=2048"
-    counts = "files_new=1 files_changed=2 files_unmodified=3 problems=0"
+    counts = "files_changed=2 files_unmodified=3 problems=0"
     assert lines(tmp_path / "log", "text", RunStarted(TIME_NS, "run"), PROBLEM, finished) == [
         f"{TIME} run_started command=run",
         f'{TIME} source_problem source=home path="a b/\\u00fc" problem="permission denied"',

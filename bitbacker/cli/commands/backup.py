@@ -124,9 +124,7 @@ def show_backup(out: Output, result: BackupResult, *, dry_run: bool) -> None:
     """The summary at the end."""
     stats = result.snapshot.stats
     would = "Would add:" if dry_run else "Added:"
-    out.detail(
-        f"Files:   {stats.files_new} new, {stats.files_changed} changed, {stats.files_unmodified} unmodified"
-    )
+    out.detail(f"Files:   {stats.files_changed} new or changed, {stats.files_unmodified} unmodified")
     out.detail(f"{would:<8} {size(stats.added_bytes)}")
     out.detail(f"Stored:  {size(stats.stored_bytes)}")
     out.detail(

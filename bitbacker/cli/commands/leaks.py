@@ -155,8 +155,8 @@ def _show_changes(out: Output, changes: tuple[TrueChange, ...], last: int) -> No
     if shown:
         out.text("What truly changed, which the storage has not seen:")
         out.text()
-        head = ["SNAPSHOT", "TIME", "ADDED", "STORED", "NEW FILES", "CHANGED FILES"]
-        out.table(head, [_change_row(change) for change in shown], right=(2, 3, 4, 5))
+        head = ["SNAPSHOT", "TIME", "ADDED", "STORED", "NEW OR CHANGED FILES"]
+        out.table(head, [_change_row(change) for change in shown], right=(2, 3, 4))
         out.text()
     for change in shown:
         fields = asdict(change)
@@ -169,7 +169,6 @@ def _change_row(change: TrueChange) -> list[str]:
         local_time(change.time_ns),
         size(change.added_bytes),
         size(change.stored_bytes),
-        str(change.files_new),
         str(change.files_changed),
     ]
 

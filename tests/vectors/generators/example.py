@@ -85,7 +85,7 @@ class Example:
             tags=(),
             tables=(self.entries,),
             program="bitbacker",
-            stats=SnapshotStats(files=1, size_bytes=len(CONTENT), files_new=1),
+            stats=SnapshotStats(files=1, size_bytes=len(CONTENT), files_changed=1),
             users=(Owner(1000, "user"),),
         )
         session.catalog_table([self.snapshot], born=2)
