@@ -23,7 +23,7 @@ from bitbacker.errors import (
     StorageError,
 )
 from bitbacker.spi import Secret
-from bitbacker_plugins.sftp import SftpTransport
+from bitbacker_plugins.sftp import SftpTransport, ssh_config
 from bitbacker_plugins.sftp.config import SftpConfig
 from sshd import HOST, Sshd, make_key, running_sshd
 
@@ -37,11 +37,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory without keys, and no agent."""
+    """A home directory without keys, no agent, and nothing said for the whole system."""
     home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(ssh_config, "SYSTEM_CONFIG", str(home / "none"))
     return home
 
 

@@ -19,7 +19,8 @@ class SftpConfig:
     `key_passphrase`: opens the private key.
     `login_password`: for a server that takes no key; `password` is that of the repository.
     `known_hosts`: the only file of known host keys, instead of the user's and the system's.
-    `ssh_config`: the configuration of the ssh client; empty for none.
+    `ssh_config`: the configuration of the ssh client, behind which that of the system counts; another
+        file than the usual one counts alone; empty for none.
     `agent`: whether keys of a running ssh agent are tried.
     `timeout_s`: how long nothing may move before a connection counts as dead.
     """

@@ -69,11 +69,10 @@ def _keys(target: Target, config: SftpConfig, notes: list[str], *, jump: bool) -
         if loaded:
             yield from loaded
             return
-    paths = target.identity_files
-    yield from _from_files(paths, config, notes)
+    yield from _from_files(target.identity_files or (), config, notes)
     if config.agent and not target.identities_only:
         yield from _from_agent()
-    if not paths:
+    if target.identity_files is None:
         usual = [path for path in _USUAL_FILES if os.path.exists(os.path.expanduser(path))]
         yield from _from_files(usual, config, notes)
 
