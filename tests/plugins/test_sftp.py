@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bitbacker.testing.patience import patient
 from bitbacker.testing.transport import Connect, TransportContract
 from bitbacker_plugins.sftp import SftpTransport, bitbacker_transport
 from sshd import Sshd, running_sshd
@@ -21,7 +22,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 class TestSftpKeepsTheContract(TransportContract):
     @pytest.fixture
     def connect(self, sshd: Sshd, tmp_path: Path) -> Connect:
-        return lambda: sshd.transport(tmp_path / "repository")
+        return lambda: patient(sshd.transport(tmp_path / "repository"))
 
 
 def test_it_answers_to_the_scheme_of_its_urls_only() -> None:

@@ -15,8 +15,11 @@ import pytest
 from bitbacker.errors import BitBackerError, ObjectExists, ObjectMissing, StorageError
 from bitbacker.spi import Abilities, Buffer, NoConfig, ObjectInfo, Transport
 from bitbacker.testing.faults import LyingTransport
+from bitbacker.testing.patience import patient
 from bitbacker.testing.transport import MIB, TransportContract
 from bitbacker_plugins.memory import MemoryTransport
+
+Caller = Callable[[Transport], Transport]
 
 numbers = itertools.count()
 
@@ -41,6 +44,11 @@ def run(test: str, open_url: Callable[[str], Transport], **arguments: object) ->
         function(**{name: value for name, value in fixtures.items() if name in wanted}, **arguments)
     finally:
         MemoryTransport.drop(url)
+
+
+def hasty(transport: Transport) -> Transport:
+    """Patient, without the waiting."""
+    return patient(transport, lambda _: None)
 
 
 class OverwritesWhatExists(MemoryTransport):
@@ -206,6 +214,11 @@ class ListsNeighbours(MemoryTransport):
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         return (row for row in super().list("") if row.name.startswith(prefix.rstrip("/")))
+
+
+class ListsAnyPrefix(MemoryTransport):
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        return (row for row in super().list("") if row.name.startswith(prefix))
 
 
 class ListsAbsentPlacesAsMissing(MemoryTransport):
@@ -384,6 +397,7 @@ BROKEN: list[tuple[type[MemoryTransport], str, dict[str, object]]] = [
     (ListsThePageBorderTwice, "test_a_long_listing_is_complete_and_ascends", {}),
     (ListsWithoutSizes, "test_what_was_put_is_got", {"size_bytes": 4096}),
     (ListsNeighbours, "test_a_listing_has_what_begins_with_the_prefix_and_nothing_else", {}),
+    (ListsAnyPrefix, "test_a_prefix_out_of_pattern_is_refused", {"prefix": "heads"}),
     (ListsAbsentPlacesAsMissing, "test_a_place_that_does_not_exist_lists_as_empty", {}),
     (ListsWhileOthersWrite, "test_all_calls_may_come_from_many_threads", {}),
     (SkipsWhatMovedWhileListing, "test_a_deletion_during_a_long_listing_hides_nothing_else", {}),
@@ -411,21 +425,28 @@ CASES = pytest.mark.parametrize(
 )
 
 
+CALLERS = pytest.mark.parametrize(
+    "caller", [lambda transport: transport, hasty], ids=["impatient", "patient"]
+)
+
+
+@CALLERS
 @CASES
 def test_a_broken_transport_fails(
-    broken: type[MemoryTransport], test: str, arguments: dict[str, object]
+    broken: type[MemoryTransport], test: str, arguments: dict[str, object], caller: Caller
 ) -> None:
     complaints = (AssertionError, BitBackerError, pytest.fail.Exception, KeyError, RuntimeError, TypeError)
     with pytest.raises(complaints):
-        run(test, lambda url: broken(url, NoConfig()), **arguments)
+        run(test, lambda url: caller(broken(url, NoConfig())), **arguments)
 
 
+@CALLERS
 @CASES
 def test_a_sound_transport_passes_the_same(
-    broken: type[MemoryTransport], test: str, arguments: dict[str, object]
+    broken: type[MemoryTransport], test: str, arguments: dict[str, object], caller: Caller
 ) -> None:
     del broken
-    run(test, lambda url: MemoryTransport(url, NoConfig()), **arguments)
+    run(test, lambda url: caller(MemoryTransport(url, NoConfig())), **arguments)
 
 
 @pytest.mark.parametrize("lie", ["forget", "corrupt", "hide"])
