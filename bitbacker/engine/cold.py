@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -63,12 +64,16 @@ class ColdPass:
         self._spool = ListingSpool()
         self._fingerprints = bytearray()
         self._starts = array("Q", [0])
+        self._held: deque[tuple[int, bytes, str]] = deque()
+        self._comparing = False
 
     def walk(self) -> Fingerprints:
         """The fingerprints of everything that is there now, in the order of the walk."""
         scan = self._scan
-        for listing in scan.source.walk(scan.problem):
+        for listing in scan.source.walk(self._hold):
+            self._comparing = True
             self._fingerprints += self._fingerprinter.of(listing)
+            self._comparing = False
             self._starts.append(len(self._fingerprints) // FINGERPRINT_SIZE_BYTES)
             self._spool.add(listing)
             scan.tally.add(listing.rows)
@@ -97,27 +102,47 @@ class ColdPass:
             if fresh.entries:
                 entries().add(fresh)
             between()
+        self._tell(len(self._starts))
         gone = difference.remote_only
         if self._read_all:
             gone = np.concatenate([gone, local[~np.isin(local, difference.local_only)]])
         if len(gone):
             entries().drops.append(gone.astype("<u8").tobytes())
 
+    def _hold(self, path: bytes, text: str) -> None:
+        """A problem of the walk is told in its turn, as by somebody who reads while he walks.
+
+        What cannot be described for its fingerprint differs from what is stored, or does not matter.
+        """
+        if not self._comparing:
+            self._held.append((len(self._starts) - 1, path, text))
+
+    def _tell(self, number: int) -> None:
+        """The problems that the walk met before it yielded this listing."""
+        while self._held and self._held[0][0] <= number:
+            self._scan.problem(*self._held.popleft()[1:])
+
+    def _waiting(self, changed: dict[int, list[int]]) -> Iterator[tuple[Listing, Sequence[int]]]:
+        """The listings with changes, and which; what the walk met before them is told before."""
+        for number, listing in self._spool.pick(sorted(changed)):
+            self._tell(number)
+            yield listing, changed[number]
+
     def _visit(self, changed: dict[int, list[int]]) -> Iterator[tuple[Listing, Sequence[int]]]:
         """The listings with changes as they were walked, while the source is at that directory again."""
-        waiting = iter(self._spool.pick(sorted(changed)))
+        waiting = self._waiting(changed)
         paths = [listing.path for _, listing in self._spool.pick(sorted(changed))]
         item = next(waiting, None)
         for current in self._revisited(paths) if paths else ():
             key = current.path.split(b"/")
-            while item is not None and item[1].path.split(b"/") < key:
-                self._lost(item[1], changed[item[0]])
+            while item is not None and item[0].path.split(b"/") < key:
+                self._lost(*item)
                 item = next(waiting, None)
-            if item is not None and item[1].path == current.path:
-                yield item[1], changed[item[0]]
+            if item is not None and item[0].path == current.path:
+                yield item
                 item = next(waiting, None)
         while item is not None:
-            self._lost(item[1], changed[item[0]])
+            self._lost(*item)
             item = next(waiting, None)
 
     def _revisited(self, paths: list[bytes]) -> Iterator[Listing]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import pwd
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -22,8 +23,8 @@ class Tally:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._files = self._directories = self._others = self._size_bytes = 0
-        self._users: set[int] = set()
-        self._groups: set[int] = set()
+        self._users: Counter[int] = Counter()
+        self._groups: Counter[int] = Counter()
 
     def add(self, rows: bytes) -> None:
         """The rows of one directory."""
@@ -50,8 +51,9 @@ class Tally:
         self._directories += sign * directories
         self._others += sign * (len(rows) - files - directories)
         self._size_bytes += sign * int(rows["size_bytes"][regular].sum())
-        self._users.update(np.unique(rows["uid"]).tolist())
-        self._groups.update(np.unique(rows["gid"]).tolist())
+        for owners, column in ((self._users, "uid"), (self._groups, "gid")):
+            numbers, counts = np.unique(rows[column], return_counts=True)
+            owners.update(dict(zip(numbers.tolist(), (sign * counts).tolist(), strict=True)))
 
     @property
     def files(self) -> int:
@@ -76,12 +78,12 @@ class Tally:
     def users(self) -> tuple[Owner, ...]:
         """Owners by number and name, as this machine knows them."""
         self._count()
-        return _named(self._users, lambda number: pwd.getpwuid(number).pw_name)
+        return _named(+self._users, lambda number: pwd.getpwuid(number).pw_name)
 
     def groups(self) -> tuple[Owner, ...]:
         """Groups by number and name, as this machine knows them."""
         self._count()
-        return _named(self._groups, lambda number: grp.getgrgid(number).gr_name)
+        return _named(+self._groups, lambda number: grp.getgrgid(number).gr_name)
 
 
 def _named(numbers: Iterable[int], lookup: Callable[[int], str]) -> tuple[Owner, ...]:

@@ -6,23 +6,20 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from bitbacker.engine.backup import BackupOptions, backup
+from bitbacker.engine.backup import BackupOptions, BackupResult, backup
 from bitbacker.engine.observe import SilentObserver
 from bitbacker.format.catalog import Snapshot
 from bitbacker.format.root import TableRef
-from bitbacker.format.rows import as_rows
 from bitbacker.repo import compact, rungs, session, tips
 from bitbacker.repo.open import Repository
-from bitbacker.spi import Listing, Located, OnProblem
 from bitbacker.testing.faults import RecordingTransport
-from bitbacker_plugins.files import FilesConfig, FilesSource
 from lab import Found, Lab, contents, tree
+from troubled_tree import CLOSED, GONE, TroubledTree
 
 STEPS = 45
 
@@ -46,21 +43,34 @@ def table_of(client: Repository, ref: TableRef) -> Table:
     return Table(directories, drops)
 
 
-class OwnTree(FilesSource):
-    """A root whose parents, in which others work meanwhile, always look the same."""
+class Ears(SilentObserver):
+    """Hears what a user would read on the terminal."""
 
-    def walk(self, on_problem: OnProblem) -> Iterator[Listing]:
-        return map(self._still, super().walk(on_problem))
+    def __init__(self) -> None:
+        self.heard: list[tuple[bytes, str]] = []
 
-    def revisit(self, paths: Sequence[bytes], on_problem: OnProblem) -> Iterator[Listing]:
-        return map(self._still, super().revisit(paths, on_problem))
+    def problem(self, path: bytes, text: str) -> None:
+        self.heard.append((path, text))
 
-    def _still(self, listing: Listing) -> Listing:
-        if listing.path.startswith(os.fsencode(self.roots()[0])[1:]):
-            return listing
-        rows = as_rows(listing.rows).copy()
-        rows["mtime_ns"] = rows["ctime_ns"] = 0
-        return Listing(listing.path, listing.names, rows.tobytes())
+    def note(self, text: str) -> None:
+        self.heard.append((b"", text))
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run says of itself: the record without what is random, and what a user sees of it."""
+
+    record: Snapshot
+    problems: int
+    unchanged: bool
+    heard: list[tuple[bytes, str]]
+
+
+def record_of(snapshot: Snapshot) -> Snapshot:
+    """A snapshot without identities, places and durations, which no two runs share."""
+    parent = snapshot.parent and bytes(16)
+    stats = replace(snapshot.stats, duration_ms=0)
+    return replace(snapshot, identity=bytes(16), parent=parent, tables=(), stats=stats)
 
 
 class Machine:
@@ -77,15 +87,19 @@ class Machine:
     def forget(self) -> None:
         shutil.rmtree(self._folder / "one", ignore_errors=True)
 
-    def back_up(self, root: Path) -> Snapshot:
+    def back_up(self, root: Path, **how: bool) -> BackupResult:
         self.recorder.clear()
         self._time_ns += 10**9
-        options = BackupOptions("host", "source", (), self._time_ns, "test")
-        source = OwnTree(FilesConfig(paths=(Located(str(root)),)))
+        options = replace(BackupOptions("host", "source", (), self._time_ns, "test"), **how)  # type: ignore[arg-type]  # all are bool
+        source = TroubledTree(root)
+        self.ears = Ears()
         try:
-            return backup(self.lab.client(), source, options, SilentObserver()).snapshot
+            return backup(self.lab.client(), source, options, self.ears)
         finally:
             source.close()
+
+    def told(self, result: BackupResult) -> Told:
+        return Told(record_of(result.snapshot), result.problems, result.unchanged, self.ears.heard)
 
     @property
     def stored(self) -> list[tuple[str, int]]:
@@ -94,29 +108,35 @@ class Machine:
         return [(put.name.partition("/")[0], put.size_bytes) for put in puts]
 
 
+SIZES_BYTES = 0, 10, 5_000, 300_000
+
+
 def change(root: Path, rng: random.Random) -> None:
     """A few random changes of a tree."""
     for _ in range(rng.choice((0, 0, 1, 3, 40))):
         files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
         folders = [root, *(path for path in root.rglob("*") if path.is_dir() and not path.is_symlink())]
-        name = f"{rng.randrange(10**6)}"
-        match rng.randrange(8):
+        number = f"{rng.randrange(10**6)}"
+        name = rng.choice(("", "", "", "", "gone", "torn")) + number
+        match rng.randrange(9):
             case 0 | 1:
-                (rng.choice(folders) / name).write_bytes(rng.randbytes(rng.choice((0, 10, 5_000, 300_000))))
+                (rng.choice(folders) / name).write_bytes(rng.randbytes(rng.choice(SIZES_BYTES)))
             case 2 if files:
                 rng.choice(files).write_bytes(rng.randbytes(rng.choice((1, 4_000, 200_000))))
             case 3 if files:
                 rng.choice(files).unlink()
             case 4:
-                (rng.choice(folders) / f"d{name}").mkdir()
+                (rng.choice(folders) / f"d{number}").mkdir()
             case 5:
-                (rng.choice(folders) / f"l{name}").symlink_to(name)
+                (rng.choice(folders) / f"l{number}").symlink_to(name)
             case 6 if len(folders) > 1:
                 folder = rng.choice(folders[1:])
-                folder.rename(root / f"m{name}")
+                folder.rename(root / f"{rng.choice(('m', 'm', 'closed'))}{number}")
             case 7 if files:
                 path = rng.choice(files)
                 os.utime(path, ns=(0, rng.randrange(10**18)))
+            case 8 if files:
+                (rng.choice(folders) / name).hardlink_to(rng.choice(files))
             case _:
                 pass
 
@@ -140,24 +160,49 @@ def test_in_random_histories_a_client_that_forgot_everything_stores_the_same(
     warm = Machine(tmp_path / "warm")
     cold = Machine(tmp_path / "cold", warm.lab)
     forgotten = 0
+    parents: tuple[bytes | None, bytes | None] = (None, None)
     for _ in range(STEPS):
         change(root, rng)
         time.sleep(0.06)
         if rng.random() < 0.7:
             cold.forget()
             forgotten += 1
-        expected, actual = warm.back_up(root), cold.back_up(root)
+        how = {"read_all": rng.random() < 0.1}
+        if rng.random() < 0.2:
+            assert_same_told(warm, cold, root, dry_run=True, **how)
+        expected, actual = assert_same_told(warm, cold, root, **how)
+        assert parents == (expected.parent, actual.parent)
+        parents = expected.identity, actual.identity
         assert warm.stored == cold.stored
         readers = warm.lab.client("reader"), cold.lab.client("reader")
         assert len(expected.tables) == len(actual.tables)
         for one, two in zip(expected.tables, actual.tables, strict=True):
             assert table_of(readers[0], one) == table_of(readers[1], two)
     assert forgotten > STEPS / 3
-    assert below(root, tree(root)) == below(root, contents(readers[1], actual))
+    assert readable(below(root, tree(root))) == readable(below(root, contents(readers[1], actual)))
     snapshots = [reader.catalog(reader.newest()).snapshots for reader in readers]
     assert STEPS == len(snapshots[0])
     for first, second in zip(*snapshots, strict=True):
+        assert record_of(first) == record_of(second)
         assert below(root, contents(readers[0], first)) == below(root, contents(readers[1], second))
+
+
+def assert_same_told(warm: Machine, cold: Machine, root: Path, **how: bool) -> tuple[Snapshot, Snapshot]:
+    """Back up with both and compare what they say of it."""
+    expected, actual = warm.back_up(root, **how), cold.back_up(root, **how)
+    assert warm.told(expected) == cold.told(actual)
+    stats = actual.snapshot.stats
+    assert stats.files == stats.files_changed + stats.files_unmodified
+    return expected.snapshot, actual.snapshot
+
+
+def readable(found: dict[bytes, Found]) -> dict[bytes, Found]:
+    """Without files that are gone, which can be read by another name, and what is closed."""
+    return {
+        path: entry
+        for path, entry in found.items()
+        if b"/" + CLOSED not in path.rpartition(b"/")[0] and not path.rpartition(b"/")[2].startswith(GONE)
+    }
 
 
 def below(root: Path, found: dict[bytes, Found]) -> dict[bytes, Found]:

@@ -201,7 +201,7 @@ def test_a_file_of_more_chunks_than_a_page_holds_comes_back(
     assert len(pages) > 2, "the chunks of one file stand in several pages"
     assert_restores(lab, first, root, tmp_path / "first")
     unchanged = back_up(client, root).snapshot
-    assert (0, 0) == (unchanged.stats.files_changed, unchanged.stats.added_bytes)
+    assert 0 == unchanged.stats.added_bytes
     (root / "huge").write_bytes(b"small now")
     second = back_up(client, root).snapshot
     assert len(second.tables) > 1
