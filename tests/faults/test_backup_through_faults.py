@@ -35,8 +35,10 @@ MOST_BYTES = 500_000
 BREAKS = (Kind.CUT, Kind.RESET)
 KINDS = (*BREAKS, *BREAKS, Kind.SLICES, Kind.PAUSE)
 TIMEOUT_S = 5.0
-SHORT_S = 1.0
+SHORT_S = 2.0
 AWAY_S = 0.5
+# Six attempts, with such a pause between them, last longer than a busy machine needs to start a server.
+RETRY_S = 2.0
 SIZES = {names.SMALL_SEGMENT_SIZE_BYTES, names.LARGE_SEGMENT_SIZE_BYTES, names.HEAD_SIZE_BYTES}
 PRUNE = PruneOptions(live_part_min=1.0)
 
@@ -189,7 +191,7 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(
         day.server.start()
 
     with day.command() as client, in_the_middle(day.proxy, 2_000_000, go_and_come_back):
-        client.storage._sleep = lambda _: time.sleep(AWAY_S)
+        client.storage._sleep = lambda _: time.sleep(RETRY_S)
         snapshot = back_up(client, day.source).snapshot.identity
     assert any(connection.ending != "closed" for connection in day.proxy.connections)
     day.assert_holds_exactly(snapshot)

@@ -367,7 +367,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(moto: S3Server) -> No
         for act in ACTIONS:
             begin = time.monotonic()
             error = failure_of(transport, act)
-            assert 0.9 <= time.monotonic() - begin < 5
+            assert 0.9 <= time.monotonic() - begin < 20
             assert type(error) is StorageError
     finally:
         moto.thaw()

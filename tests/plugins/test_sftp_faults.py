@@ -15,6 +15,7 @@ import pytest
 
 from bitbacker.errors import ObjectExists, ObjectMissing, StorageError
 from bitbacker.spi import ObjectInfo
+from bitbacker.testing.patience import patient
 from bitbacker.testing.transport import MIB, head, in_threads, payload, segment
 from bitbacker_plugins.sftp import SftpTransport
 from sshd import Sshd, running_sshd
@@ -80,7 +81,7 @@ def test_a_server_that_stops_answering_is_noticed(
     transport: SftpTransport, sshd: Sshd, call: str, *, connected: bool
 ) -> None:
     if connected:
-        transport.put(segment(1), payload(MIB))
+        patient(transport).put(segment(1), payload(MIB))
     with frozen(sshd):
         began_s = time.monotonic()
         with pytest.raises(StorageError) as caught:
@@ -118,7 +119,7 @@ def test_a_put_that_nobody_takes_ends(sshd: Sshd, tmp_path: Path) -> None:
 
 
 def test_after_a_freeze_calls_work_again(transport: SftpTransport, sshd: Sshd) -> None:
-    transport.put(segment(1), b"x")
+    patient(transport).put(segment(1), b"x")
     with frozen(sshd), pytest.raises(StorageError):
         transport.get(segment(1))
     assert transport.get(segment(1)) == b"x"
@@ -126,12 +127,12 @@ def test_after_a_freeze_calls_work_again(transport: SftpTransport, sshd: Sshd) -
 
 def test_a_session_that_was_killed_costs_no_call(transport: SftpTransport, sshd: Sshd) -> None:
     """A connection that ended while it was idle is known to have ended."""
-    transport.put(segment(1), b"x")
+    patient(transport).put(segment(1), b"x")
     in_threads(4, lambda _: transport.get(segment(1)))
     for _ in range(2):
         sshd.kill_sessions()
         assert eventually(lambda: not sshd.sessions())
-        time.sleep(0.3)
+        assert eventually(lambda: not any(connection.alive for connection in transport._pool._idle))
         assert transport.get(segment(1)) == b"x"
 
 
@@ -141,6 +142,7 @@ def test_a_session_that_is_killed_in_a_call_is_replaced(sshd: Sshd, tmp_path: Pa
     sshd.freeze()
     with ThreadPoolExecutor(1) as pool:
         going = pool.submit(transport.get, segment(1))
+        assert eventually(lambda: not transport._pool._idle)
         time.sleep(0.3)
         sshd.kill_sessions()
         sshd.thaw()
@@ -182,7 +184,7 @@ def test_calls_in_many_threads_survive_killed_sessions(transport: SftpTransport,
 
 
 def test_a_server_that_is_gone_is_worth_another_try(transport: SftpTransport, sshd: Sshd) -> None:
-    transport.put(head(1), b"x")
+    patient(transport).put(head(1), b"x")
     sshd.stop()
     sshd.process.wait()
     # The first call may still use the connection that is about to end.
@@ -195,7 +197,7 @@ def test_a_server_that_is_gone_is_worth_another_try(transport: SftpTransport, ss
 def test_nothing_is_left_behind(sshd: Sshd, tmp_path: Path) -> None:
     before = sockets_and_threads()
     transport = sshd.transport(tmp_path / "repository", timeout_s=TIMEOUT_S)
-    in_threads(8, lambda number: transport.put(segment(number), b"x"))
+    in_threads(8, lambda number: patient(transport).put(segment(number), b"x"))
     during = sockets_and_threads()
     # The control: what is counted is there while the transport is open, and no more than is allowed.
     assert 1 <= during[0] - before[0] <= 4

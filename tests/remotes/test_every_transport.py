@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 import nasty_tree
+from bitbacker.testing.patience import patient
 from cli.command import plant
 from compare_trees import differences
 from remote_machine import Machine
 from remote_places import PLACES, Places
 from restore_rig import restore
 
-ENDS_WITHIN_S = 60
+ENDS_WITHIN_S = 300
 KILLS_MAX = 12
 
 
@@ -64,7 +65,7 @@ def ids(machine: Machine) -> list[str]:
 def objects(machine: Machine, prefix: str = "") -> dict[str, int]:
     """Names and sizes of what the storage has, as the transport lists them."""
     with machine.transports() as (transport,):
-        return {info.name: info.size_bytes for info in transport.list(prefix)}
+        return {info.name: info.size_bytes for info in patient(transport).list(prefix)}
 
 
 def assert_whole(machine: Machine) -> None:
@@ -285,7 +286,8 @@ def killed(machine: Machine, rng: random.Random) -> bool:
     """Kill a backup when it has stored a few segments; whether that was before it committed."""
     (machine.data / "noise").write_bytes(rng.randbytes(15_000_000))
     before = objects(machine)
-    with machine.transports() as (transport,):
+    with machine.transports() as (impatient,):
+        transport = patient(impatient)
         wanted = rng.randrange(1, 3) + sum(1 for _ in transport.list("segments/"))
         process = machine.start("backup", "data", "--no-cache")
         deadline_s = time.monotonic() + ENDS_WITHIN_S
