@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,16 +99,26 @@ def test_an_unknown_host_is_an_error_with_the_command_to_run_once(sshd: Sshd, tm
         check=True,
     ).stdout.split()[1]
     assert fingerprint in str(error)
-    assert error.hint.endswith(f": ssh -p {sshd.port} {sshd.user}@{sshd.host}")
+    # What the command makes known must be found again, so it names the file that is looked into.
+    file = shlex.quote(f'UserKnownHostsFile="{tmp_path}/absent"')
+    assert error.hint.endswith(f": ssh -p {sshd.port} -o {file} {sshd.user}@{sshd.host}")
     assert not error.retryable
 
 
+def test_the_command_that_is_shown_reads_the_same_configuration(sshd: Sshd, tmp_path: Path) -> None:
+    nothing = SftpTransport(sshd.url(tmp_path), SftpConfig(ssh_config=""))
+    assert f"ssh -p {sshd.port} -F none " in refuse(nothing, HostUnknown, "not known").hint
+    (tmp_path / "ssh_config").touch()
+    other = SftpTransport(sshd.url(tmp_path), SftpConfig(ssh_config=str(tmp_path / "ssh_config")))
+    assert f"ssh -p {sshd.port} -F {tmp_path}/ssh_config " in refuse(other, HostUnknown, "not known").hint
+
+
 def test_the_command_that_is_shown_makes_the_host_known(sshd: Sshd, tmp_path: Path) -> None:
-    known_hosts = tmp_path / "known_hosts"
+    known_hosts = tmp_path / "known hosts"
     transport = sshd.transport(tmp_path / "repository", known_hosts=str(known_hosts))
     command = refuse(transport, HostUnknown, "not known").hint.rpartition(": ")[2]
-    options = ["-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={known_hosts}"]
-    options += ["-o", "HashKnownHosts=yes", "-o", "BatchMode=yes", "-i", str(sshd.key_file)]
+    options = ["-o", "StrictHostKeyChecking=accept-new", "-o", "HashKnownHosts=yes"]
+    options += ["-o", "BatchMode=yes", "-i", str(sshd.key_file)]
     subprocess.run([*shlex.split(command), *options, "true"], capture_output=True, check=True)
     assert known_hosts.read_text().startswith("|1|")
     use(sshd.transport(tmp_path / "repository", known_hosts=str(known_hosts)))
@@ -177,11 +187,17 @@ def test_the_users_known_hosts_are_the_default(sshd: Sshd, tmp_path: Path, home:
 def test_a_wrong_key_is_refused(sshd: Sshd, tmp_path: Path) -> None:
     wrong = make_key(tmp_path / "wrong")
     error = refuse(sshd.transport(tmp_path, key_file=str(wrong)), CredentialRefused, "accepts no key")
+    assert f"it has refused '{wrong}'" in str(error)
+    assert "authorized_keys" in error.hint
     assert not error.retryable
 
 
 def test_no_key_at_all_is_refused(sshd: Sshd, tmp_path: Path) -> None:
-    refuse(sshd.transport(tmp_path, key_file=""), CredentialRefused, "accepts no key")
+    error = refuse(sshd.transport(tmp_path, key_file=""), CredentialRefused, "accepts no key")
+    assert "no ssh agent with a key" in str(error)
+    assert "key_file" in error.hint
+    transport = sshd.transport(tmp_path, key_file="", agent=False)
+    refuse(transport, CredentialRefused, "there was none to try")
 
 
 @pytest.mark.parametrize("content", [None, "no key"], ids=["absent", "broken"])
@@ -202,9 +218,10 @@ def test_an_encrypted_key_needs_its_passphrase(sshd: Sshd, tmp_path: Path, kind:
     key = make_key(tmp_path / "encrypted", kind, passphrase="open sesame")
     allow(sshd, key)
     use(sshd.transport(tmp_path / "repository", key_file=str(key), key_passphrase=Secret("open sesame")))
-    for passphrase in (None, Secret("wrong and secret")):
+    for passphrase, why in ((None, "is not set"), (Secret("wrong and secret"), "does not open it")):
         transport = sshd.transport(tmp_path, key_file=str(key), key_passphrase=passphrase)
-        error = refuse(transport, CredentialRefused, "key_passphrase")
+        error = refuse(transport, CredentialRefused, f"is encrypted, and 'key_passphrase' {why}")
+        assert error.hint.endswith(f"ssh-add {key}")
         assert "wrong and secret" not in f"{error} {error.hint}"
 
 
@@ -239,6 +256,10 @@ def test_the_agent_is_asked_unless_told_not_to(
         monkeypatch.setenv("SSH_AUTH_SOCK", agent)
         use(sshd.transport(tmp_path / "repository", key_file=""))
         refuse(sshd.transport(tmp_path, key_file="", agent=False), CredentialRefused, "accepts no key")
+        stranger = SftpTransport(
+            f"sftp://nobody-of-this-name@{HOST}:{sshd.port}/srv", sshd.config(key_file="")
+        )
+        refuse(stranger, CredentialRefused, "it has refused SHA256:.* of the agent")
 
 
 # paramiko leaves the socket open with which it could not reach the agent.
@@ -261,7 +282,8 @@ def test_a_host_that_does_not_exist_is_a_missing_place(tmp_path: Path) -> None:
         socket.getaddrinfo("no-such-host.invalid", 22)
     except socket.gaierror as error:
         expected = PlaceMissing if error.errno == socket.EAI_NONAME else StorageError
-    found = refuse(transport, expected, "cannot connect to no-such-host.invalid")
+    found = refuse(transport, expected, "cannot connect to no-such-host.invalid port 22")
+    assert "bucket" not in found.hint
     assert found.retryable == (expected is StorageError)
 
 
@@ -270,13 +292,41 @@ def test_a_refused_connection_is_worth_another_try(sshd: Sshd, tmp_path: Path) -
         taken.bind((HOST, 0))
         port = taken.getsockname()[1]
         transport = SftpTransport(sshd.url(tmp_path, port=port), sshd.config())
-        assert refuse(transport, StorageError, "refused").retryable
+        error = refuse(transport, StorageError, f"cannot connect to {HOST} port {port}: Connection refused")
+        assert "port in the URL" in error.hint
+        assert error.retryable
 
 
 def test_something_that_is_no_ssh_server_is_told(sshd: Sshd, tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as mute:
         transport = SftpTransport(sshd.url(tmp_path, port=mute.getsockname()[1]), sshd.config(timeout_s=1.0))
-        assert refuse(transport, StorageError, "protocol banner").retryable
+        error = refuse(transport, StorageError, f"{HOST} port .* does not greet as an SSH server")
+        assert "port in the URL" in error.hint
+        assert error.retryable
+
+
+@pytest.mark.parametrize("command", ["false", "echo Welcome to the machine that stores backups"])
+def test_an_account_without_sftp_is_told(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, command: str
+) -> None:
+    directory = tmp_path_factory.mktemp("server") / "sshd"
+    with running_sshd(directory, directives=[f"ForceCommand {command}"]) as server:
+        error = refuse(server.transport(tmp_path), StorageError, "SFTP")
+    assert "login script" in f"{error} {error.hint}"
+
+
+def test_a_file_in_the_place_of_a_directory_is_told(sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with closing(sshd.transport(tmp_path / "file" / "repository")) as transport:
+        with pytest.raises(StorageError, match=rf"{tmp_path}/file' is no directory") as caught:
+            transport.put("keyslots", b"x")
+        assert "path in the URL" in caught.value.hint
+
+
+def test_a_directory_that_cannot_be_made_is_told(sshd: Sshd) -> None:
+    told = pytest.raises(StorageError, match="the directory '/proc/repository' cannot be made: ")
+    with closing(sshd.transport("/proc/repository")) as transport, told:
+        transport.put("keyslots", b"x")
 
 
 # ssh_config.
@@ -376,7 +426,8 @@ def test_jumps_in_a_circle_end(sshd: Sshd, tmp_path: Path, home: Path) -> None:
     one = full_block(sshd, "one") + "  ProxyJump two\n"
     two = full_block(sshd, "two") + "  ProxyJump one\n"
     write_config(home, one + two)
-    refuse(SftpTransport(f"sftp://one{tmp_path}", SftpConfig()), ConfigError, "jumps")
+    error = refuse(SftpTransport(f"sftp://one{tmp_path}", SftpConfig()), ConfigError, "jumps")
+    assert "ProxyJump none" in error.hint
 
 
 def test_a_command_may_make_the_connection(sshd: Sshd, tmp_path: Path, home: Path) -> None:

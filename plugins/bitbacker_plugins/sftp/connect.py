@@ -13,6 +13,7 @@ import paramiko
 from bitbacker.errors import ConfigError, StorageDenied, StorageError
 from bitbacker_plugins.sftp import host_key
 from bitbacker_plugins.sftp.config import SftpConfig
+from bitbacker_plugins.sftp.failures import storage_errors
 from bitbacker_plugins.sftp.identity import authenticate
 from bitbacker_plugins.sftp.known_hosts import HostKey, known_keys
 from bitbacker_plugins.sftp.place import Place
@@ -60,8 +61,18 @@ def open_connection(place: Place, config: SftpConfig) -> Connection:
     """Connect and log in.  Raises `StorageError`, `ConfigError`, `OSError` and what paramiko raises."""
     with ExitStack() as stack:
         transport = _logged_in(stack, place, config)
-        session = Session(_sftp_channel(transport, config.timeout_s))
-        return Connection(session, transport, stack.pop_all())
+        return Connection(_session(transport, place, config.timeout_s), transport, stack.pop_all())
+
+
+def _session(transport: paramiko.Transport, place: Place, timeout_s: float) -> Session:
+    try:
+        return Session(_sftp_channel(transport, place, timeout_s))
+    except EOFError as error:
+        raise StorageError(
+            f"{place.host} has let this account in and ended the SFTP session at once: "
+            "it offers no SFTP, or a login script or a ForceCommand is in the way",
+            hint="see what `sftp -v` says for the same user and host",
+        ) from error
 
 
 def _logged_in(
@@ -72,20 +83,26 @@ def _logged_in(
     `jumped` counts the jumps that are made from it on the way to the repository.
     """
     target = target_of(place, config.ssh_config)
+    with storage_errors(f"connect to {target.host} port {target.port}"):
+        return _logged_in_to(target, stack, config, ways, jumped=jumped)
+
+
+def _logged_in_to(
+    target: Target, stack: ExitStack, config: SftpConfig, ways: Sequence[Place], *, jumped: int
+) -> paramiko.Transport:
     below = _below(stack, target, config, ways or target.jumps, jumped=jumped)
     transport = stack.enter_context(_transport(below, config.timeout_s))
-    files = (config.known_hosts,) if config.known_hosts else target.known_hosts
-    known = known_keys(files, target.name, target.port)
+    known = known_keys(host_key.files_of(target, config), target.name, target.port)
     host_key.prefer_known_kinds(transport, known)
     try:
         # The greeting and the exchange of keys may each take the time that is allowed.
         transport.start_client(timeout=2 * config.timeout_s)
     except paramiko.ssh_exception.IncompatiblePeer as error:
         if known.trusted and "host key" in str(error):
-            raise host_key.changed(target, known, "keys of other kinds", files) from error
+            raise host_key.changed(target, known, "keys of other kinds", config) from error
         raise
     shown = _shown_key(transport)
-    host_key.check(HostKey(shown.get_name(), shown.asbytes()), known, target, files)
+    host_key.check(HostKey(shown.get_name(), shown.asbytes()), known, target, config)
     authenticate(transport, target, config, jump=jumped > 0)
     transport.set_keepalive(_KEEPALIVE_S)
     return transport
@@ -109,7 +126,11 @@ def _below(
             return stack.enter_context(commanded(target.proxy_command))
         return stack.enter_context(connected(target.host, target.port, timeout_s))
     if jumped + len(ways) > _JUMPS_MAX:
-        raise ConfigError(f"the way to {target.host} has more than {_JUMPS_MAX} jumps")
+        raise ConfigError(
+            f"the way to {target.host} has more than {_JUMPS_MAX} jumps",
+            hint="a host that is jumped through must not jump through itself: "
+            "write ProxyJump none into its Host block",
+        )
     *before, last = ways
     gate = _logged_in(stack, last, config, before, jumped=jumped + 1)
     try:
@@ -143,7 +164,7 @@ def _transport(below: Any, timeout_s: float) -> Iterator[paramiko.Transport]:
             transport.join()
 
 
-def _sftp_channel(transport: paramiko.Transport, timeout_s: float) -> paramiko.Channel:
+def _sftp_channel(transport: paramiko.Transport, place: Place, timeout_s: float) -> paramiko.Channel:
     channel = transport.open_session(timeout=timeout_s)
     channel.settimeout(timeout_s)
     # paramiko waits for this answer without an end.
@@ -153,7 +174,10 @@ def _sftp_channel(transport: paramiko.Transport, timeout_s: float) -> paramiko.C
         channel.invoke_subsystem("sftp")
     except paramiko.SSHException as error:
         if transport.is_active():
-            raise StorageDenied("the server offers no SFTP to this account") from error
+            raise StorageDenied(
+                f"{place.host} offers no SFTP to this account",
+                hint="set `Subsystem sftp internal-sftp` in its sshd_config, or ask whoever runs it",
+            ) from error
         raise
     finally:
         watch.cancel()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from bitbacker.errors import StorageError
@@ -175,10 +174,16 @@ def make_directories(session: Session, path: bytes) -> None:
         refusal = _make_directory(session, path)
     if refusal is not None:
         # It is there already, for which the server has no word of its own.
-        with suppress(StatusError):
-            if attributes_of(session.ask(Request(Kind.STAT, string(path)))).is_directory:
+        status = session.ask(Request(Kind.STAT, string(path)))
+        if status.refusal is None:
+            if attributes_of(status).is_directory:
                 return
-        raise refusal
+            raise StatusError(refusal.status, f"{_shown(path)} is no directory")
+        raise StatusError(refusal.status, f"the directory {_shown(path)} cannot be made: {refusal}")
+
+
+def _shown(path: bytes) -> str:
+    return repr(path.decode("utf-8", "backslashreplace"))
 
 
 def _make_directory(session: Session, path: bytes) -> StatusError | None:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import paramiko
 
 from bitbacker.errors import HostUnknown
+from bitbacker_plugins.sftp.config import SftpConfig
 from bitbacker_plugins.sftp.known_hosts import HostKey, KnownKeys
 from bitbacker_plugins.sftp.place import Place
-from bitbacker_plugins.sftp.ssh_config import Target
+from bitbacker_plugins.sftp.ssh_config import Target, is_usual
 
 _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
@@ -24,7 +25,12 @@ def prefer_known_kinds(transport: paramiko.Transport, known: KnownKeys) -> None:
         options.key_types = tuple(usable)
 
 
-def check(key: HostKey, known: KnownKeys, target: Target, files: Sequence[str]) -> None:
+def files_of(target: Target, config: SftpConfig) -> Sequence[str]:
+    """The files that know the host, if any does."""
+    return (config.known_hosts,) if config.known_hosts else target.known_hosts
+
+
+def check(key: HostKey, known: KnownKeys, target: Target, config: SftpConfig) -> None:
     """Raises `HostUnknown` when the key is not one that is trusted."""
     if key.blob in [revoked.blob for revoked in known.revoked]:
         raise HostUnknown(
@@ -34,27 +40,31 @@ def check(key: HostKey, known: KnownKeys, target: Target, files: Sequence[str]) 
     if key.blob in [trusted.blob for trusted in known.trusted]:
         return
     if known.trusted:
-        raise changed(target, known, key.fingerprint, files)
+        raise changed(target, known, key.fingerprint, config)
     raise HostUnknown(
         f"the key of {target.host} is not known on this machine: {key.fingerprint}",
-        hint=f"connect once by hand, compare the fingerprint and answer yes: {_command(target)}",
+        hint=f"connect once by hand, compare the fingerprint and answer yes: {_command(target, config)}",
     )
 
 
-def changed(target: Target, known: KnownKeys, shown: str, files: Sequence[str]) -> HostUnknown:
+def changed(target: Target, known: KnownKeys, shown: str, config: SftpConfig) -> HostUnknown:
     """The error for a server that is not the one that is known."""
     expected = " or ".join(key.fingerprint for key in known.trusted)
     return HostUnknown(
         f"the key of {target.host} has CHANGED: it shows {shown}, and known is {expected}; "
         "somebody may be intercepting the connection",
         hint="ask whoever runs the server whether its key was changed, and compare the fingerprint with "
-        f"theirs before you touch an entry in {', '.join(files)}",
+        f"theirs before you touch an entry in {', '.join(files_of(target, config))}",
     )
 
 
-def _command(target: Target) -> str:
-    """What the user types once, so that ssh remembers the key."""
+def _command(target: Target, config: SftpConfig) -> str:
+    """What the user types once, so that ssh remembers the key where it is looked for."""
     words = ["ssh", "-p", str(target.port)]
+    if not is_usual(config.ssh_config):
+        words += ["-F", config.ssh_config or "none"]
+    if config.known_hosts:
+        words += ["-o", f'UserKnownHostsFile="{config.known_hosts}"']
     if target.jumps:
         words += ["-J", ",".join(map(_jump, target.jumps))]
     elif target.proxy_command:

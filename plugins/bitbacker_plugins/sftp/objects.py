@@ -304,5 +304,8 @@ class Objects:
                 if found is not None and found.is_full(size_bytes):
                     raise StorageFull(f"the file system of {self._root!r} is full") from error
                 if found is not None and found.read_only:
-                    raise StorageDenied(f"the file system of {self._root!r} is read-only") from error
+                    raise StorageDenied(
+                        f"the file system of {self._root!r} is read-only",
+                        hint="mount it for writing on the server; a disk that became so by itself has failed",
+                    ) from error
             raise

@@ -79,13 +79,18 @@ def _target_of(place: Place, path: str) -> Target:
     )
 
 
+def is_usual(path: str) -> bool:
+    """Whether it is the file that ssh reads when it is told of none."""
+    return os.path.expanduser(path) == os.path.expanduser(USER_CONFIG)
+
+
 def _files(path: str) -> Sequence[Files]:
     """The files to read; as with ssh, a file that is named otherwise than usual is the only one."""
     if not path:
         return ()
     user_directory = os.path.expanduser("~/.ssh")
     user = os.path.expanduser(path)
-    if user != os.path.expanduser(USER_CONFIG):
+    if not is_usual(path):
         return (Files(user, user_directory, required=True),)
     return Files(user, user_directory), Files(SYSTEM_CONFIG, os.path.dirname(SYSTEM_CONFIG))
 
