@@ -18,14 +18,13 @@ import pytest
 from bitbacker.errors import (
     ConfigError,
     NotExclusive,
-    ObjectMissing,
     StorageDenied,
     StorageError,
-    StorageFull,
 )
-from bitbacker.spi import Abilities, NoConfig, ObjectInfo
-from bitbacker.testing.transport import MIB, Connect, TransportContract, head, payload, segment
+from bitbacker.spi import Abilities, NoConfig
+from bitbacker.testing.transport import MIB, Connect, TransportContract, head, segment
 from bitbacker_plugins.local import LocalTransport, bitbacker_transport
+from directory_scenarios import DirectoryScenarios, OpenAt, mounted
 
 
 def connect_to(path: Path) -> LocalTransport:
@@ -36,6 +35,28 @@ class TestLocalKeepsTheContract(TransportContract):
     @pytest.fixture
     def connect(self, tmp_path: Path) -> Connect:
         return lambda: connect_to(tmp_path / "repository")
+
+
+class TestLocalDirectories(DirectoryScenarios):
+    @pytest.fixture
+    def open_at(self) -> OpenAt:
+        return connect_to
+
+    def test_a_read_only_disk_is_an_ability(self, small: Path) -> None:
+        connect_to(small).put("keyslots", b"x")
+        assert not connect_to(small).abilities.read_only
+        subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+        assert connect_to(small).abilities.read_only
+
+    def test_a_segments_directory_on_another_disk_is_refused(self, small: Path, tmp_path: Path) -> None:
+        """A link cannot cross file systems."""
+        transport = connect_to(tmp_path / "repository")
+        transport.put("keyslots", b"x")
+        (tmp_path / "repository" / "segments").mkdir()
+        for _ in mounted(tmp_path / "repository" / "segments", "--bind", str(small)):
+            with pytest.raises(StorageError):
+                transport.put(segment(1), b"x")
+            assert list(small.iterdir()) == []
 
 
 def test_it_answers_to_the_scheme_of_its_urls_only() -> None:
@@ -125,28 +146,6 @@ def test_files_and_directories_are_the_owners_alone(tmp_path: Path) -> None:
     }
 
 
-def test_missing_directories_above_are_made(tmp_path: Path) -> None:
-    connect_to(tmp_path / "a" / "b" / "c").put("keyslots", b"x")
-    assert (tmp_path / "a" / "b" / "c" / "keyslots").read_bytes() == b"x"
-
-
-def test_strays_are_not_listed(tmp_path: Path) -> None:
-    transport = connect_to(tmp_path)
-    transport.put(segment(1), b"x")
-    (tmp_path / "lost+found").mkdir()
-    (tmp_path / "notes.txt").write_text("a stray")
-    (tmp_path / ".hidden").write_text("a stray")
-    (tmp_path / "segments" / "README").write_text("a stray")
-    (tmp_path / "segments" / ("0" * 31)).write_text("a stray")
-    (tmp_path / "segments" / ("2" * 32)).mkdir()
-    (tmp_path / "segments" / "below").mkdir()
-    (tmp_path / "segments" / "below" / ("3" * 32)).write_text("a stray")
-    (tmp_path / ".tmp" / ("4" * 32)).write_text("a stray")
-    (tmp_path / "segments" / os.fsdecode(b"\xff")).write_text("a stray")
-    assert list(transport.list("segments/")) == [ObjectInfo(segment(1), 1)]
-    assert list(transport.list("")) == [ObjectInfo(segment(1), 1)]
-
-
 def test_a_symlink_is_never_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -173,13 +172,6 @@ def test_a_symlink_is_never_followed(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"secret": "secret"}
 
 
-def test_the_way_to_the_repository_may_hold_symlinks(tmp_path: Path) -> None:
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "disk")
-    connect_to(tmp_path / "link").put("keyslots", b"x")
-    assert (tmp_path / "disk" / "keyslots").read_bytes() == b"x"
-
-
 def test_what_is_no_regular_file_is_an_error_and_does_not_block(tmp_path: Path) -> None:
     transport = connect_to(tmp_path)
     transport.put(head(1), b"x")
@@ -203,25 +195,6 @@ def test_a_file_in_place_of_a_directory_is_an_error(tmp_path: Path) -> None:
             call()
 
 
-def test_a_repository_that_vanished_is_not_an_empty_one(tmp_path: Path) -> None:
-    """As when a disk falls off: the mount point is there, and empty, or it is gone."""
-    transport = connect_to(tmp_path / "repository")
-    transport.put("keyslots", b"x")
-    (tmp_path / "repository").rename(tmp_path / "fallen off")
-    for remount in (lambda: None, (tmp_path / "repository").mkdir):
-        remount()
-        for call in (
-            lambda: transport.put(head(1), b"x"),
-            lambda: transport.get("keyslots"),
-            lambda: list(transport.list("")),
-            lambda: transport.delete(["keyslots"]),
-        ):
-            with pytest.raises(StorageError, match="not there any more") as caught:
-                call()
-            assert not isinstance(caught.value, ObjectMissing)
-    assert list((tmp_path / "repository").iterdir()) == []
-
-
 def test_a_closed_connection_refuses(tmp_path: Path) -> None:
     transport = connect_to(tmp_path)
     transport.put("keyslots", b"x")
@@ -235,12 +208,6 @@ def test_a_closed_connection_refuses(tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="closed already"):
             call()
     assert (tmp_path / "keyslots").exists()
-
-
-def test_a_prefix_out_of_pattern_is_refused(tmp_path: Path) -> None:
-    for prefix in ("heads", "../", "/", "heads/0"):
-        with pytest.raises(StorageError, match="no prefix"):
-            list(connect_to(tmp_path).list(prefix))
 
 
 # Other processes.
@@ -338,30 +305,6 @@ def test_the_first_put_of_a_process_sweeps_too(tmp_path: Path) -> None:
 # Real file systems.
 
 
-def mounted(path: Path, *arguments: str) -> Iterator[Path]:
-    """Mount something on `path` while the test runs; a test that cannot mount is skipped with the reason."""
-    path.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", *arguments, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MiB."""
-    yield from mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
-
-
-@pytest.fixture
-def few_inodes(tmp_path: Path) -> Iterator[Path]:
-    """A file system that has room for bytes, but not for files."""
-    yield from mounted(tmp_path / "few", "-t", "tmpfs", "-o", "size=6m,nr_inodes=8", "tmpfs")
-
-
 @pytest.fixture(params=["vfat", "exfat-fuse"])
 def linkless(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A FAT file system in an image."""
@@ -374,75 +317,6 @@ def linkless(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         file.truncate(32 * MIB)
     subprocess.run([tool, str(image)], check=True, capture_output=True)
     yield from mounted(tmp_path / "fat", "-t", request.param, "-o", "loop", str(image))
-
-
-def test_a_full_disk_is_told_and_leaves_nothing(small: Path) -> None:
-    transport = connect_to(small / "repository")
-    data = payload(4 * MIB)
-    transport.put(segment(1), data)
-    for number in (2, 3):
-        with pytest.raises(StorageFull):
-            transport.put(segment(number), data)
-    with pytest.raises(StorageFull):
-        transport.put(segment(1), data, replace=True)
-    assert list(transport.list("")) == [ObjectInfo(segment(1), len(data))]
-    assert transport.get(segment(1)) == data
-    assert list((small / "repository" / ".tmp").iterdir()) == []
-    transport.put(segment(4), data[: MIB // 4])
-    transport.delete([segment(1)])
-    transport.put(segment(5), data)
-    assert transport.get(segment(5)) == data
-
-
-def test_a_disk_without_room_for_files_is_full(few_inodes: Path) -> None:
-    transport = connect_to(few_inodes / "repository")
-    stored = []
-
-    def fill() -> None:
-        for number in range(20):
-            transport.put(segment(number), b"x")
-            stored.append(segment(number))
-
-    with pytest.raises(StorageFull):
-        fill()
-    assert stored
-    assert [row.name for row in transport.list("")] == stored
-
-
-def test_a_read_only_mount_denies_and_says_so(small: Path) -> None:
-    connect_to(small).put("keyslots", b"x")
-    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-    transport = connect_to(small)
-    assert transport.abilities.read_only
-    assert transport.get("keyslots") == b"x"
-    for call in (
-        lambda: transport.put(head(1), b"x"),
-        lambda: transport.put("keyslots", b"y", replace=True),
-        lambda: transport.delete(["keyslots"]),
-    ):
-        with pytest.raises(StorageDenied):
-            call()
-    assert [row.name for row in transport.list("")] == ["keyslots"]
-
-
-def test_a_disk_that_is_unmounted_is_told(tmp_path: Path) -> None:
-    for mount in mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs"):
-        transport = connect_to(mount)
-        transport.put("keyslots", b"x")
-    with pytest.raises(StorageError, match="not there any more"):
-        transport.put(head(1), b"x")
-    assert list((tmp_path / "disk").iterdir()) == []
-
-
-def test_a_segments_directory_on_another_disk_is_refused(small: Path, tmp_path: Path) -> None:
-    """A link cannot cross file systems."""
-    transport = connect_to(tmp_path / "repository")
-    transport.put("keyslots", b"x")
-    (tmp_path / "repository" / "segments").mkdir()
-    for _ in mounted(tmp_path / "repository" / "segments", "--bind", str(small)):
-        with pytest.raises(StorageError):
-            transport.put(segment(1), b"x")
-        assert list(small.iterdir()) == []
 
 
 def test_fat_has_no_links_and_is_refused_loudly(linkless: Path) -> None:

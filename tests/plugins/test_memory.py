@@ -55,8 +55,3 @@ def test_a_closed_connection_refuses() -> None:
 def test_a_url_without_a_name_says_what_to_write(url: str) -> None:
     with pytest.raises(ConfigError, match="write memory:// and a name"):
         connect_to(url)
-
-
-def test_a_prefix_out_of_pattern_is_refused() -> None:
-    with pytest.raises(StorageError, match="no prefix"):
-        connect_to("memory://prefix").list("heads/0")

@@ -31,6 +31,7 @@ from bitbacker.testing.transport import MIB, head, payload, segment
 from bitbacker_plugins.sftp import SftpTransport
 from bitbacker_plugins.sftp.protocol import Kind, Status, StatusError
 from bitbacker_plugins.sftp.session import Reply, Request, Session
+from directory_scenarios import DirectoryScenarios, OpenAt
 from sshd import Sshd, running_sshd
 
 DAY_S = 24 * 60 * 60
@@ -66,6 +67,15 @@ def open_on(sshd: Sshd, transports: list[SftpTransport]) -> Open:
 # Files and directories.
 
 
+class TestSftpDirectories(DirectoryScenarios):
+    # The server says which file system a directory is on, not which directory it is.
+    knows_the_directory = False
+
+    @pytest.fixture
+    def open_at(self, open_on: Open) -> OpenAt:
+        return open_on
+
+
 def test_nothing_is_touched_before_it_is_needed(open_on: Open, tmp_path: Path) -> None:
     transport = open_on(tmp_path / "repository")
     assert transport.abilities == Abilities(exclusive_put=True, concurrency=4)
@@ -94,17 +104,6 @@ def test_files_and_directories_are_the_owners_alone(open_on: Open, tmp_path: Pat
     }
 
 
-def test_missing_directories_above_are_made(open_on: Open, tmp_path: Path) -> None:
-    open_on(tmp_path / "a" / "b" / "c").put("keyslots", b"x")
-    assert (tmp_path / "a" / "b" / "c" / "keyslots").read_bytes() == b"x"
-
-
-def test_strange_paths_work(open_on: Open, tmp_path: Path) -> None:
-    path = tmp_path / "what? a #1 50% \u00e4 \udce4"
-    open_on(path).put("keyslots", b"x")
-    assert (path / "keyslots").read_bytes() == b"x"
-
-
 def test_no_temporary_file_stays(open_on: Open, tmp_path: Path) -> None:
     transport = open_on(tmp_path)
     transport.put("keyslots", b"x")
@@ -122,20 +121,6 @@ def test_closing_leaves_no_temporary_file(open_on: Open, tmp_path: Path) -> None
         transport.put(head(number), b"x")
         transport.close()
         assert list((tmp_path / ".tmp").iterdir()) == []
-
-
-def test_strays_are_not_listed(open_on: Open, tmp_path: Path) -> None:
-    transport = open_on(tmp_path)
-    transport.put(segment(1), b"x")
-    (tmp_path / "lost+found").mkdir()
-    (tmp_path / "notes.txt").write_text("a stray")
-    (tmp_path / "segments" / "README").write_text("a stray")
-    (tmp_path / "segments" / ("2" * 32)).mkdir()
-    (tmp_path / "segments" / "below").mkdir()
-    (tmp_path / "segments" / "below" / ("3" * 32)).write_text("a stray")
-    (tmp_path / "segments" / os.fsdecode(b"\xff")).write_text("a stray")
-    assert list(transport.list("segments/")) == [ObjectInfo(segment(1), 1)]
-    assert list(transport.list("")) == [ObjectInfo(segment(1), 1)]
 
 
 @pytest.mark.parametrize("strange", ["symlink", "pipe", "directory"])
@@ -173,13 +158,6 @@ def test_a_directory_behind_a_symlink_is_refused(open_on: Open, tmp_path: Path) 
     assert [path.name for path in (elsewhere / "segments").iterdir()] == [segment(1)[-32:]]
 
 
-def test_the_repository_itself_may_be_reached_through_a_symlink(open_on: Open, tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "name").symlink_to(tmp_path / "real")
-    open_on(tmp_path / "name").put(segment(1), b"x")
-    assert (tmp_path / "real" / segment(1)).read_bytes() == b"x"
-
-
 @pytest.mark.parametrize(("size_bytes", "readable"), [(64 * MIB, True), (64 * MIB + 1, False)])
 def test_an_object_that_no_memory_should_hold_is_not_read(
     open_on: Open, tmp_path: Path, size_bytes: int, *, readable: bool
@@ -192,25 +170,6 @@ def test_an_object_that_no_memory_should_hold_is_not_read(
         return
     with pytest.raises(SizeWrong):
         transport.get(segment(1))
-
-
-def test_a_repository_that_vanished_is_not_an_empty_one(open_on: Open, tmp_path: Path) -> None:
-    transport = open_on(tmp_path / "repository")
-    transport.put("keyslots", b"x")
-    (tmp_path / "repository").rename(tmp_path / "fallen off")
-    for call in (
-        lambda: transport.put(head(1), b"x"),
-        lambda: transport.put("keyslots", b"y", replace=True),
-        lambda: transport.get("keyslots"),
-        lambda: list(transport.list("")),
-        lambda: transport.delete(["keyslots"]),
-    ):
-        with pytest.raises(StorageError, match="not there any more") as caught:
-            call()
-        assert not isinstance(caught.value, ObjectMissing)
-    assert [path.name for path in tmp_path.iterdir()] == ["fallen off"]
-    (tmp_path / "fallen off").rename(tmp_path / "repository")
-    assert transport.get("keyslots") == b"x"
 
 
 def test_a_writer_who_looked_before_another_made_the_directory_takes_it_for_the_same_one(
@@ -295,99 +254,13 @@ def test_what_a_crashed_writer_left_is_swept_after_a_day(open_on: Open, tmp_path
 # The server's disk.
 
 
-def mounted(path: Path, *arguments: str) -> Iterator[Path]:
-    """Mount something on `path` while the test runs; a test that cannot mount is skipped with the reason."""
-    path.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", *arguments, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mount {' '.join(arguments)}: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 6 MiB."""
-    yield from mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=6m", "tmpfs")
-
-
-@pytest.fixture
-def few_inodes(tmp_path: Path) -> Iterator[Path]:
-    """A file system that has room for bytes, but not for files."""
-    yield from mounted(tmp_path / "few", "-t", "tmpfs", "-o", "size=6m,nr_inodes=8", "tmpfs")
-
-
-def test_a_full_disk_is_told_and_leaves_nothing(open_on: Open, small: Path) -> None:
-    transport = open_on(small / "repository")
-    data = payload(4 * MIB)
-    transport.put(segment(1), data)
-    for number in (2, 3):
-        with pytest.raises(StorageFull):
-            transport.put(segment(number), data)
-    with pytest.raises(StorageFull):
-        transport.put(segment(1), data, replace=True)
-    assert list(transport.list("")) == [ObjectInfo(segment(1), len(data))]
-    assert transport.get(segment(1)) == data
-    assert list((small / "repository" / ".tmp").iterdir()) == []
-    transport.put(segment(4), data[: MIB // 4])
-    transport.delete([segment(1)])
-    transport.put(segment(5), data)
-    assert transport.get(segment(5)) == data
-
-
-def test_a_disk_without_room_for_files_is_full(open_on: Open, few_inodes: Path) -> None:
-    transport = open_on(few_inodes / "repository")
-    stored = []
-
-    def fill() -> None:
-        for number in range(10):
-            transport.put(segment(number), b"x")
-            stored.append(segment(number))
-
-    with pytest.raises(StorageFull):
-        fill()
-    assert stored
-    assert [row.name for row in transport.list("")] == stored
-
-
 def test_a_failure_on_a_disk_with_room_is_not_called_full(open_on: Open, tmp_path: Path) -> None:
-    """The control of the two tests above: the server's word for it is the same."""
+    """The control of a full disk: the server's word for it is the same."""
     transport = open_on(tmp_path)
     (tmp_path / "segments").write_text("a file in the place of a directory")
     with pytest.raises(StorageError) as caught:
         transport.put(segment(1), b"x")
     assert not isinstance(caught.value, (StorageFull, StorageDenied, ObjectExists, NotExclusive))
-
-
-def test_a_read_only_disk_denies(open_on: Open, small: Path) -> None:
-    open_on(small).put("keyslots", b"x")
-    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
-    transport = open_on(small)
-    assert transport.get("keyslots") == b"x"
-    for call in (
-        lambda: transport.put(head(1), b"x"),
-        lambda: transport.put("keyslots", b"y", replace=True),
-        lambda: transport.delete(["keyslots"]),
-    ):
-        with pytest.raises(StorageDenied):
-            call()
-    assert [row.name for row in transport.list("")] == ["keyslots"]
-
-
-def test_a_disk_that_is_unmounted_is_told(open_on: Open, tmp_path: Path) -> None:
-    for mount in mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs"):
-        transport = open_on(mount)
-        transport.put("keyslots", b"x")
-    for call in (
-        lambda: transport.put(head(1), b"x"),
-        lambda: transport.get("keyslots"),
-        lambda: list(transport.list("")),
-    ):
-        with pytest.raises(StorageError, match="not there any more"):
-            call()
-    assert list((tmp_path / "disk").iterdir()) == []
 
 
 # Servers that can do less.
