@@ -101,9 +101,12 @@ class WarmPass:
             elif meeting.stored is not None:
                 gone = meeting.stored.load()
                 entries().drops += drops(gone, positions_by_name(gone).values())
+                entries().drops += meeting.stored.overruled()
 
     def _directory(self, listing: Listing, stored: TreeDirectory | None, entries: EntryWriter) -> None:
         names = b"\0".join(listing.names)
+        if stored is not None:
+            entries.drops += stored.overruled()
         if stored is not None and not self._read_all and stored.equals(names, listing.rows):
             self._scan.tally.add(listing.rows)
             return

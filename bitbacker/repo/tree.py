@@ -57,6 +57,15 @@ class Part:
         marks = self.page.marks[self.page.starts[self.index] : self.page.starts[self.index + 1]]
         return self.page.any_mark and bool((marks & MARK_CHANGED_WHILE_READ).any())
 
+    def fingerprints(self) -> Iterator[tuple[bytes, int | None]]:
+        """Name and fingerprint of each entry; None in place of one that is dropped."""
+        here = slice(self.page.starts[self.index], self.page.starts[self.index + 1])
+        found: list[int | None] = self.page.fingerprints[here].tolist()
+        if self.dropped is not None:
+            for position in np.flatnonzero(self.dropped[here]):
+                found[position] = None
+        return zip(self.names.split(b"\0"), found, strict=False)
+
     def load(self) -> Directory:
         return self.page.directory(self.index)
 
@@ -82,6 +91,22 @@ class TreeDirectory:
         whole = self.load()
         changed = any(mark & MARK_CHANGED_WHILE_READ for mark in whole.marks)
         return whole.rows == rows and whole.names == names and not changed
+
+    def overruled(self) -> list[bytes]:
+        """The fingerprints of entries that no longer show and that no table drops.
+
+        A checkpoint leaves some when its writer did not know what its entries replace.
+        """
+        left: list[int] = []
+        shown: dict[bytes, int] = {}
+        for part in sorted(self.parts, key=lambda part: part.table) if len(self.parts) > 1 else ():
+            for name, fingerprint in part.fingerprints():
+                before = shown.pop(name, None)
+                if before is not None and before != fingerprint:
+                    left.append(before)
+                if fingerprint is not None:
+                    shown[name] = fingerprint
+        return [np.array(left, "<u8").tobytes()] if left else []
 
     def load(self) -> Directory:
         """The directory with all its columns."""

@@ -8,14 +8,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bitbacker.engine.scan import Scan
+from bitbacker.format.catalog import Snapshot
 from bitbacker.format.entries import Directory
 from bitbacker.format.names import HEAD_SIZE_BYTES
+from bitbacker.format.sketch import SetDigest
+from bitbacker.repo.open import Repository
 from bitbacker.repo.sweep import execute_prune
 from bitbacker.repo.sweep_plan import PruneOptions, plan_prune
+from bitbacker.repo.tips import digest_of
 from bitbacker.repo.trace import CountedTransport, Tally
+from bitbacker.repo.tree import SnapshotTree
 from bitbacker.spi import Listing
 from bitbacker_plugins.files import FilesSource
 from lab import Lab, back_up, contents, tree
@@ -53,6 +59,24 @@ def change_all(root: Path, rng: random.Random) -> None:
     time.sleep(0.1)
 
 
+def interrupt(lab: Lab, root: Path) -> None:
+    """A cold backup that makes a checkpoint after every directory, up to Ctrl-C in the seventh."""
+    calls = 0
+    read = Scan.read
+
+    def until_interrupted(scan: Scan, listing: Listing, changed: Sequence[int]) -> Directory:
+        nonlocal calls
+        calls += 1
+        if calls > 6:
+            raise Interrupted
+        return read(scan, listing, changed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scan, "read", until_interrupted)
+        with pytest.raises(Interrupted):
+            back_up(lab.client("cold"), root, checkpoint_s=0)
+
+
 def test_checkpoints_of_a_cold_backup_end_in_the_same_snapshot(
     lab: Lab, root: Path, rng: random.Random
 ) -> None:
@@ -67,24 +91,11 @@ def test_checkpoints_of_a_cold_backup_end_in_the_same_snapshot(
 
 
 def test_an_interrupted_cold_backup_leaves_a_snapshot_from_which_the_next_one_goes_on(
-    lab: Lab, root: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, root: Path, rng: random.Random
 ) -> None:
     back_up(lab.client(), root)
     change_all(root, rng)
-    calls = 0
-    read = Scan.read
-
-    def until_interrupted(scan: Scan, listing: Listing, changed: Sequence[int]) -> Directory:
-        nonlocal calls
-        calls += 1
-        if calls > 6:
-            raise Interrupted
-        return read(scan, listing, changed)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Scan, "read", until_interrupted)
-        with pytest.raises(Interrupted):
-            back_up(lab.client("cold"), root, checkpoint_s=0)
+    interrupt(lab, root)
     client = lab.client("reader")
     partial = client.catalog(client.newest()).snapshots[-1]
     assert partial.partial
@@ -92,6 +103,35 @@ def test_an_interrupted_cold_backup_leaves_a_snapshot_from_which_the_next_one_go
     assert 0 < result.snapshot.stats.files_changed < 20
     assert tree(root) == contents(lab.client("last"), result.snapshot)
     assert 0 == back_up(lab.client("coldest"), root).snapshot.stats.files_changed
+
+
+@pytest.mark.parametrize("has_cache", [True, False])
+def test_after_an_interrupted_cold_backup_the_head_soon_tells_exactly_what_there_is(
+    lab: Lab, root: Path, rng: random.Random, *, has_cache: bool
+) -> None:
+    """A checkpoint of a cold backup does not know yet what it replaces; the next backup drops that."""
+    back_up(lab.client(), root)
+    change_all(root, rng)
+    interrupt(lab, root)
+    client = lab.client("next")
+    partial = client.catalog(client.newest()).snapshots[-1]
+    assert digest_told(client) != digest_shown(lab.client("reader"), partial)
+    if has_cache:
+        contents(client, partial)
+    assert has_cache == all(client.tables.cached(ref) for ref in partial.tables)
+    snapshot = back_up(client, root).snapshot
+    assert digest_told(client) == digest_shown(lab.client("reader"), snapshot)
+
+
+def digest_told(client: Repository) -> SetDigest:
+    (tip,) = client.newest().tips
+    return digest_of(tip)
+
+
+def digest_shown(client: Repository, snapshot: Snapshot) -> SetDigest:
+    directories = SnapshotTree(client.tables, snapshot.tables).directories()
+    shown = b"".join(directory.fingerprints for directory in directories)
+    return SetDigest(0, 0, 0).plus(np.frombuffer(shown, "<u8").astype(np.uint64))
 
 
 def test_a_directory_that_vanishes_before_it_is_read_is_a_problem_and_nothing_is_torn(

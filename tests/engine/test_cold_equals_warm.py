@@ -87,10 +87,10 @@ class Machine:
     def forget(self) -> None:
         shutil.rmtree(self._folder / "one", ignore_errors=True)
 
-    def back_up(self, root: Path, **how: bool) -> BackupResult:
+    def back_up(self, root: Path, *, read_all: bool = False, dry_run: bool = False) -> BackupResult:
         self.recorder.clear()
         self._time_ns += 10**9
-        options = replace(BackupOptions("host", "source", (), self._time_ns, "test"), **how)  # type: ignore[arg-type]  # all are bool
+        options = BackupOptions("host", "source", (), self._time_ns, "test", 3, read_all, dry_run)
         source = TroubledTree(root)
         self.ears = Ears()
         try:
