@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from bitbacker.spi import Transport
 from bitbacker.testing.patience import patient
 from bitbacker.testing.transport import Connect, TransportContract
 from bitbacker_plugins.s3 import S3Transport, bitbacker_transport
-from s3_servers import VARIABLE, S3Server, environment_server, moto_server, rclone_server
+from s3_servers import VARIABLE, S3Server, environment_server
 
 OVERWRITES = "rclone serve s3 overwrites, whatever If-None-Match says"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[S3Server]:
-    with moto_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone() -> Iterator[S3Server]:
-    with rclone_server() as server:
-        yield server
+CUTS = "rclone serve s3 may answer with the bytes of a new object, cut to the size of the old one"
 
 
 def connector(server: S3Server) -> Connect:
@@ -42,7 +29,11 @@ class TestS3KeepsTheContractOnMoto(TransportContract):
 
 
 class TestS3KeepsTheContractOnRclone(TransportContract):
-    """All but the overwrite rule: rclone does not look at If-None-Match, which `init` finds out."""
+    """All but the overwrite rule: rclone does not look at If-None-Match, which `init` finds out.
+
+    And now and then it cuts a replaced object, unless the new one has the size of the old one, as all that
+    the framework replaces has.
+    """
 
     listing_length = 2_100
 
@@ -64,6 +55,13 @@ class TestS3KeepsTheContractOnRclone(TransportContract):
     @pytest.mark.xfail(reason=OVERWRITES, strict=True, raises=AssertionError)
     def test_of_racing_puts_exactly_one_wins(self, connect: Connect) -> None:
         super().test_of_racing_puts_exactly_one_wins(connect)
+
+    # Not strict, because most answers are right.
+    @pytest.mark.xfail(reason=CUTS, strict=False, raises=AssertionError)
+    def test_a_replaced_object_is_the_old_or_the_new_one(
+        self, transport: Transport, other: Transport
+    ) -> None:
+        super().test_a_replaced_object_is_the_old_or_the_new_one(transport, other)
 
 
 class TestS3KeepsTheContractOnTheServerOfTheEnvironment(TransportContract):

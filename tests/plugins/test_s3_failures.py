@@ -27,7 +27,7 @@ from bitbacker.spi import Located, ObjectInfo, Secret, Transport
 from bitbacker.testing.transport import head, payload, segment
 from bitbacker_plugins.s3 import S3Transport
 from bitbacker_plugins.s3.config import S3Config
-from s3_servers import S3Server, make_certificate, moto_server, rclone_server
+from s3_servers import S3Server, make_certificate, moto_server
 from s3_stub import (
     ACCESS_KEY,
     SECRET_KEY,
@@ -72,21 +72,9 @@ def stub(_stub: Stub) -> Stub:
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[S3Server]:
-    with moto_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A server over TLS whose certificate nobody has signed; it names `certificate`."""
     with moto_server(make_certificate(tmp_path_factory.mktemp("tls"))) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone() -> Iterator[S3Server]:
-    with rclone_server() as server:
         yield server
 
 

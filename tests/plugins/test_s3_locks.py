@@ -15,19 +15,13 @@ from bitbacker.errors import ObjectsLocked, StorageDenied
 from bitbacker.spi import ObjectInfo
 from bitbacker.testing.transport import MIB, segment
 from bitbacker_plugins.s3 import S3Transport, locks
-from s3_servers import S3Server, moto_server, rclone_server
+from s3_servers import S3Server, rclone_server
 from s3_stub import Reply, Stub, error_reply, running_stub, stored_reply
 
 DAY_S = 86_400.0
 ENABLED = Reply(
     body=b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
 )
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[S3Server]:
-    with moto_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from bitbacker.spi import Abilities, Located, ObjectInfo, Secret
 from bitbacker.testing.transport import MIB, head, payload, segment
 from bitbacker_plugins.s3 import S3Transport
 from bitbacker_plugins.s3.config import S3Config
-from s3_servers import S3Server, moto_server, rclone_server
+from s3_servers import S3Server
 from s3_stub import SECRET_KEY, Asked, Reply, Stub, error_reply, listing_reply, running_stub, stored_reply
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -29,18 +29,6 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 def stub() -> Iterator[Stub]:
     with running_stub() as stub:
         yield stub
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[S3Server]:
-    with moto_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def rclone() -> Iterator[S3Server]:
-    with rclone_server() as server:
-        yield server
 
 
 # URLs and options.
