@@ -106,7 +106,8 @@ class _Patient:
             except StorageError as error:
                 if not error.retryable or attempt == attempts:
                     raise
-                self._sleep(random.uniform(0, _FIRST_DELAY_S * 2 ** (attempt - 1)))  # noqa: S311  # jitter
+                longest_s = _FIRST_DELAY_S * 2 ** (attempt - 1)
+                self._sleep(random.uniform(0, longest_s))  # noqa: S311  # jitter needs no secrecy
         raise AssertionError("unreachable")
 
 
