@@ -101,7 +101,9 @@ def pack(
     """Compress a block, or keep `raw` itself when that saves less than 1 part in 64."""
     packed = compressor.compress(raw)
     if len(packed) + len(raw) // 64 < len(raw):
-        return PackedBlock(kind, Codec.ZSTD, len(raw), packed, chunk_ids, chunk_sizes)
+        # What the library returns keeps the memory of the worst case, about as much as `raw` has.
+        stored = bytes(memoryview(packed))
+        return PackedBlock(kind, Codec.ZSTD, len(raw), stored, chunk_ids, chunk_sizes)
     return PackedBlock(kind, Codec.STORED, len(raw), raw, chunk_ids, chunk_sizes)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bitbacker.crypto.keys import object_hash
+from bitbacker.crypto.keys import object_hash, object_hasher
 
 _MAGIC = b"bitbacker cache 1\n"
 _HASH_SIZE_BYTES = 32
@@ -73,13 +73,15 @@ def _mapped(path: Path) -> memoryview:
 
 def _write(path: Path, blobs: list[bytes | memoryview]) -> None:
     sizes = b"".join(_COUNT.pack(len(blob)) for blob in blobs)
-    body = b"".join([_MAGIC, _COUNT.pack(len(blobs)), sizes, *blobs])
+    hasher = object_hasher()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(body)
-            file.write(object_hash(body))
+            for part in (_MAGIC, _COUNT.pack(len(blobs)), sizes, *blobs):
+                hasher.update(part)
+                file.write(part)
+            file.write(hasher.digest())
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
