@@ -16,6 +16,7 @@ from bitbacker.crypto.keys import Keys
 from bitbacker.format.block import BLOCK_TARGET_BYTES, SMALL_PIECE_BYTES, BlockKind
 from bitbacker.repo.index import UNKNOWN, ChunkIndex
 from bitbacker.repo.known import SeenChunks
+from bitbacker.repo.mapped import mapped
 from bitbacker.repo.write import RawBlock
 
 SMALL_FILE_MAX_BYTES = 128 * 1024
@@ -60,7 +61,7 @@ class ChunkSink:
     def room(self) -> memoryview:
         """Where the next small files may be read to; at least `SMALL_FILE_MAX_BYTES`."""
         if self._used >= BLOCK_TARGET_BYTES:
-            self.flush()
+            self._hand_on()
         return self._arena[self._used :]
 
     def take(self, size_bytes: int) -> bytes:
@@ -84,12 +85,16 @@ class ChunkSink:
         """A chunk from elsewhere, at most `SMALL_FILE_MAX_BYTES`, is copied in; returns its id."""
         size = len(chunk)
         if self._used and self._used + size > BLOCK_TARGET_BYTES:
-            self.flush()
+            self._hand_on()
         self._arena[self._used : self._used + size] = chunk
         return self.take(size)
 
     def flush(self) -> None:
-        """Hand on what is new of what was taken."""
+        """Hand on what is new of what was taken, and let go of arenas: what comes next may be the end."""
+        self._hand_on()
+        self._free = queue.SimpleQueue()
+
+    def _hand_on(self) -> None:
         if not self._ids:
             return
         new = self._new_ones()
@@ -99,16 +104,15 @@ class ChunkSink:
             return
         self.added_bytes += used
         self._arena = self._next_arena()
-        block = RawBlock(
-            BlockKind.DATA, arena[:used], b"".join(ids), tuple(sizes), lambda: self._free.put(arena)
-        )
+        free = self._free
+        block = RawBlock(BlockKind.DATA, arena[:used], b"".join(ids), tuple(sizes), lambda: free.put(arena))
         self._submit(block)
 
     def _next_arena(self) -> memoryview:
         try:
             return self._free.get_nowait()
         except queue.Empty:
-            return memoryview(bytearray(self._size))
+            return mapped(self._size)
 
     def _new_ones(self) -> npt.NDArray[np.bool_]:
         """Which chunks of the arena are neither in the repository nor in this session."""

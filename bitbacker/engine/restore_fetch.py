@@ -68,6 +68,8 @@ def deliveries(repository: Repository, wanted: WantedChunks) -> Generator[Delive
         for identity, segment in segments:
             for work in wanted.of(identity):
                 yield _open(work, segment, repository.keys)
+            if isinstance(segment, OpenSegment):
+                reader.reuse(segment)
     for identity in set(wanted.segments).difference(fetched):
         for work in wanted.of(identity):
             yield _open(work, missing(identity), repository.keys)
@@ -77,7 +79,9 @@ def _open(work: Wanted, segment: OpenSegment | DamageError, keys: Keys) -> Deliv
     try:
         if isinstance(segment, DamageError):
             raise segment
-        block = memoryview(segment.block(work.block))
+        raw = segment.block(work.block)
+        # A block that was stored as it is lies in the memory of its segment, which the next one gets.
+        block = memoryview(bytes(raw))
     except DamageError as error:
         return Delivery(work.chunks, [None] * len(work.chunks), error.message)
     data: list[memoryview | None] = []

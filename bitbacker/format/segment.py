@@ -7,6 +7,7 @@ every block with the ids and sizes of its chunks, so that an index can always be
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,14 +26,18 @@ _HEADER = struct.Struct("<II")
 _COUNT = struct.Struct("<I")
 _ROW = struct.Struct("<BBHIII")
 _PER_CHUNK_BYTES = CHUNK_ID_SIZE_BYTES + 4
+_ZEROS = bytes(64 * 1024)
 BLOCKS_MAX = 65_535
 
 
 class SegmentWriter:
     """Fills one reusable buffer with blocks."""
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self.buffer = bytearray(capacity_bytes)
+    def __init__(
+        self, capacity_bytes: int, memory: Callable[[int], bytearray | memoryview] = bytearray
+    ) -> None:
+        """`memory` makes a buffer of so many bytes."""
+        self.buffer = memory(capacity_bytes)
         self._rows: list[bytes] = []
         self._at = _HEADER.size
         self._toc_bytes = _COUNT.size
@@ -89,7 +94,8 @@ class SegmentWriter:
         _HEADER.pack_into(self.buffer, 0, self._at, len(toc))
         end = self._at + len(toc)
         self.buffer[self._at : end] = toc
-        self.buffer[end:] = bytes(len(self.buffer) - end)
+        for at in range(end, len(self.buffer), len(_ZEROS)):
+            self.buffer[at : at + len(_ZEROS)] = _ZEROS[: len(self.buffer) - at]
         return memoryview(self.buffer)
 
     def reset(self) -> None:

@@ -6,13 +6,16 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from bitbacker.crypto.seal import Sealer
 from bitbacker.errors import DamageError, FormatError, ObjectMissing, SizeWrong
 from bitbacker.format import names
 from bitbacker.format.block import BlockInfo, BlockKind, BlockRef, Decompressor, unpack
 from bitbacker.format.segment import read_contents, stored_part, used_bytes
+from bitbacker.repo.mapped import mapped
 from bitbacker.repo.spool import Spool
 from bitbacker.repo.storage import Storage
 
@@ -37,7 +40,7 @@ class OpenSegment:
 
     __slots__ = ("_plaintext", "contents", "identity")
 
-    def __init__(self, identity: bytes, plaintext: bytearray) -> None:
+    def __init__(self, identity: bytes, plaintext: memoryview) -> None:
         self.identity = identity
         self._plaintext = plaintext
         self.contents: list[BlockInfo] = read_contents(plaintext)
@@ -63,6 +66,11 @@ class OpenSegment:
         """The bytes of one block as they are stored."""
         return stored_part(self._plaintext, info)
 
+    def release(self) -> memoryview:
+        """Give the memory away, to be overwritten: nothing of the segment may be looked at again."""
+        plaintext, self._plaintext, self.contents = self._plaintext, memoryview(b""), []
+        return plaintext
+
 
 Opened = tuple[bytes, OpenSegment | DamageError]
 """A segment's identity, and the segment or what is wrong with it."""
@@ -77,6 +85,7 @@ class SegmentReader:
         self._sealer = sealer
         self._spool = Spool(spool_folder)
         self._lock = threading.Lock()
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
 
     @property
     def threads(self) -> int:
@@ -95,7 +104,21 @@ class SegmentReader:
             raise missing(identity) from error
         if len(data) not in SEGMENT_SIZES_BYTES:
             raise SizeWrong(f"{name} has {len(data)} bytes, which no segment has")
-        return OpenSegment(identity, self._sealer.open(name, data))
+        plaintext = self._room(len(data) - self._sealer.overhead_bytes)
+        self._sealer.open_into(name, data, plaintext)
+        return OpenSegment(identity, plaintext)
+
+    def _room(self, size_bytes: int) -> memoryview:
+        """Memory that was given back, if it has this size; else it is new."""
+        with suppress(Empty):
+            room = self._free.get_nowait()
+            if len(room) == size_bytes:
+                return room
+        return mapped(size_bytes)
+
+    def reuse(self, segment: OpenSegment) -> None:
+        """Take the memory of a segment back; nothing that was read of it may be looked at again."""
+        self._free.put(segment.release())
 
     def round(self, wanted: Sequence[bytes]) -> Sequence[bytes]:
         """Which segments to fetch, and in which order, when these are wanted; others are missing."""
@@ -108,12 +131,13 @@ class SegmentReader:
         try:
             for identity in identities:
                 line.append((identity, pool.submit(self.fetch, identity)))
-                if len(line) > self.threads:
+                if len(line) >= self.threads:
                     yield _settled(*line.popleft())
             while line:
                 yield _settled(*line.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            self._free = SimpleQueue()
 
     def block(self, ref: BlockRef, kind: BlockKind) -> bytes | memoryview:
         """The block of a table that `ref` names.  Raises `DamageError` when it is of another kind or size."""

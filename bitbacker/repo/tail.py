@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from bitbacker.format import names
 from bitbacker.format.block import BlockRef, PackedBlock
 from bitbacker.format.segment import SegmentWriter
+from bitbacker.repo.mapped import mapped
 from bitbacker.repo.volume import Padding, Volume, volume_of
 
 _PIECE_BYTES = 64 * 1024
@@ -39,15 +42,16 @@ class Streamed:
 class TailSegment:
     """One open segment; `kept` are costs of blocks that come later, for which room is kept."""
 
-    def __init__(self, size_bytes: int, overhead_bytes: int) -> None:
+    def __init__(self, size_bytes: int, writer: SegmentWriter) -> None:
         self.identity = secrets.token_bytes(names.SEGMENT_ID_SIZE_BYTES)
         self.size_bytes = size_bytes
-        self.writer = SegmentWriter(size_bytes - overhead_bytes)
+        self.writer = writer
         self.kept: list[int] = []
 
     def enlarge(self) -> None:
         """Make a small segment a large one; the blocks in it stay what and where they are."""
-        self.writer.buffer.extend(bytes(names.LARGE_SEGMENT_SIZE_BYTES - self.size_bytes))
+        more = bytes(names.LARGE_SEGMENT_SIZE_BYTES - self.size_bytes)
+        self.writer.buffer = bytearray().join((self.writer.buffer, more))
         self.size_bytes = names.LARGE_SEGMENT_SIZE_BYTES
 
     @property
@@ -62,9 +66,13 @@ class TailSegment:
 class Tail:
     """Plans, opens and fills the last segments of one session."""
 
-    def __init__(self, padding: Padding, overhead_bytes: int) -> None:
+    def __init__(
+        self, padding: Padding, overhead_bytes: int, writers: SimpleQueue[SegmentWriter] | None = None
+    ) -> None:
+        """`writers` are empty ones of large segments, which are taken before new ones are made."""
         self._padding = padding
         self._overhead_bytes = overhead_bytes
+        self._writers = writers or SimpleQueue()
         self._streamed = 0
         self.segments: list[TailSegment] = []
 
@@ -86,6 +94,8 @@ class Tail:
             bucket = self._padding.bucket(bucket + 1)
 
     def _try(self, volume: Volume, divisible_bytes: int, whole: Sequence[int], later: Sequence[int]) -> bool:
+        for planned in self.segments:
+            self.release(planned)
         self.segments = []
         self._grow_to(volume)
         kept = [self._keep(cost) for cost in sorted(later, reverse=True)]
@@ -169,9 +179,23 @@ class Tail:
             self._opened(names.SMALL_SEGMENT_SIZE_BYTES)
 
     def _opened(self, size_bytes: int) -> TailSegment:
-        segment = TailSegment(size_bytes, self._overhead_bytes)
+        segment = TailSegment(size_bytes, self._writer(size_bytes))
         self.segments.append(segment)
         return segment
+
+    def _writer(self, size_bytes: int) -> SegmentWriter:
+        if size_bytes == names.LARGE_SEGMENT_SIZE_BYTES:
+            with suppress(Empty):
+                return self._writers.get_nowait()
+            return SegmentWriter(size_bytes - self._overhead_bytes, mapped)
+        return SegmentWriter(size_bytes - self._overhead_bytes)
+
+    def release(self, segment: TailSegment) -> None:
+        """Take the writer of a segment away; nothing can be added to it any more."""
+        writer, segment.writer = segment.writer, SegmentWriter(SegmentWriter.fixed_bytes())
+        if segment.size_bytes == names.LARGE_SEGMENT_SIZE_BYTES:
+            writer.reset()
+            self._writers.put(writer)
 
 
 def _large_at_least(have: Volume, wanted: Volume) -> int:

@@ -19,6 +19,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bitbacker.crypto.seal import Sealer
@@ -26,13 +27,14 @@ from bitbacker.errors import FormatError
 from bitbacker.format import names
 from bitbacker.format.block import BlockKind, BlockRef, Compressor, PackedBlock, divisible, fill, pack
 from bitbacker.format.segment import SegmentWriter
+from bitbacker.repo.mapped import mapped
 from bitbacker.repo.pack import choose
 from bitbacker.repo.storage import Storage
 from bitbacker.repo.tail import Streamed, Tail, TailSegment
 from bitbacker.repo.volume import Padding
 
 QUEUED_MAX_BYTES = 6 * 1024 * 1024
-_BUFFERS = 2
+_BUFFERS = 1
 _SENDERS_MAX = 16
 _POOL_SEGMENTS = 2
 _UNUSED_MAX_BYTES = 32 * 1024
@@ -93,7 +95,6 @@ class SegmentStore:
         self._lock = threading.Lock()
         self._pool: list[_Waiting] = []
         self._pool_bytes = 0
-        self._tail = Tail(padding or Padding(), sealer.overhead_bytes)
         self._failure: BaseException | None = None
         self._streamed: list[WrittenSegment] = []
         self._streamed_bytes = 0
@@ -101,9 +102,10 @@ class SegmentStore:
         self.needed_bytes = 0
         self._large = self._capacity(names.LARGE_SEGMENT_SIZE_BYTES)
         self._buffers: queue.SimpleQueue[SegmentWriter] = queue.SimpleQueue()
-        self._outputs: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._outputs: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
         for _ in range(_BUFFERS):
-            self._buffers.put(SegmentWriter(self._large))
+            self._buffers.put(SegmentWriter(self._large, mapped))
+        self._tail = Tail(padding or Padding(), sealer.overhead_bytes, self._buffers)
 
     def _capacity(self, size_bytes: int) -> int:
         return size_bytes - self._sealer.overhead_bytes
@@ -144,13 +146,17 @@ class SegmentStore:
             while self._pool_bytes > self._large * _POOL_SEGMENTS:
                 self._build_segment()
             pool, self._pool, self._pool_bytes = self._pool, [], 0
+            # The tail takes memory before the next segment is sent.
+            self._outputs = queue.SimpleQueue()
             costs = [SegmentWriter.cost_bytes(item.block) for item in pool]
             whole = [cost for cost, item in zip(costs, pool, strict=True) if not divisible(item.block)]
             rows = [size + SegmentWriter.row_bytes() for size in later]
             streamed = Streamed(len(self._streamed), self._streamed_bytes)
             self._tail.open(streamed, sum(costs) - sum(whole), whole, rows)
-            for item in sorted(pool, key=_whole_and_large_first):
-                self._place_waiting(item)
+            pool.sort(key=_whole_and_large_first, reverse=True)
+            while pool:
+                # Each block goes as soon as its bytes are in a segment.
+                self._place_waiting(pool.pop())
 
     def place(self, kind: BlockKind, raw: bytes) -> BlockRef:
         """Put a block into the tail, after `settle`; its place is known at once."""
@@ -176,6 +182,7 @@ class SegmentStore:
         Large segments come before small ones, whatever is in them.  Raises what any block or upload
         met.
         """
+        used = [tail.writer.used_bytes for tail in self._tail.segments if tail.writer.blocks]
         for size in (names.LARGE_SEGMENT_SIZE_BYTES, names.SMALL_SEGMENT_SIZE_BYTES):
             tail = [segment for segment in self._tail.segments if segment.size_bytes == size]
             # Which of them holds a table, which somebody may read later, is left to chance.
@@ -186,7 +193,6 @@ class SegmentStore:
             self._sending.clear()
         self._raise_failure()
         written = self.written
-        used = [tail.writer.used_bytes for tail in self._tail.segments if tail.writer.blocks]
         self.needed_bytes += self._streamed_bytes + sum(used) + len(used) * self._sealer.overhead_bytes
         self._streamed.clear()
         self._streamed_bytes = 0
@@ -306,19 +312,32 @@ class SegmentStore:
             self._put(identity, out)
         self._outputs.put(out)
 
-    def _output(self) -> bytearray:
+    def _output(self) -> memoryview:
         """One that was used before, or a new one: there are never more of them than senders."""
         try:
             return self._outputs.get_nowait()
         except queue.Empty:
-            return bytearray(names.LARGE_SEGMENT_SIZE_BYTES)
+            return mapped(names.LARGE_SEGMENT_SIZE_BYTES)
 
     def _send_tail(self, tail: TailSegment) -> None:
-        out = bytearray(tail.size_bytes)
-        if self._seal(tail.identity, tail.writer, out):
-            self._put(tail.identity, out)
+        out = self._output()
+        sealed = out[: tail.size_bytes]
+        try:
+            good = self._seal(tail.identity, tail.writer, sealed)
+        finally:
+            self._tail.release(tail)
+            self._let_go()
+        if good:
+            self._put(tail.identity, sealed)
+        self._outputs.put(out)
 
-    def _seal(self, identity: bytes, writer: SegmentWriter, out: bytearray) -> bool:
+    def _let_go(self) -> None:
+        """Of buffers that the tail has made."""
+        with suppress(queue.Empty):
+            while self._buffers.qsize() > _BUFFERS:
+                self._buffers.get_nowait()
+
+    def _seal(self, identity: bytes, writer: SegmentWriter, out: memoryview) -> bool:
         """Whether `out` is to be put: after a failure nothing more is."""
         if self._failure is not None:
             return False
@@ -329,7 +348,7 @@ class SegmentStore:
             return False
         return True
 
-    def _put(self, identity: bytes, out: bytearray) -> None:
+    def _put(self, identity: bytes, out: memoryview) -> None:
         try:
             self._storage.put_new(names.segment_name(identity), out)
         except BaseException as error:  # noqa: BLE001  # the calling thread raises it
