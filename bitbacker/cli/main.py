@@ -10,6 +10,7 @@ from types import FrameType
 
 from typer.completion import get_completion_inspect_parameters
 
+from bitbacker.cli.arenas import one_arena
 from bitbacker.cli.failures import CLOSED_PIPE, report
 from bitbacker.cli.lazy import PipeClosed, root
 from bitbacker.cli.table import WORDS
@@ -20,6 +21,7 @@ INTERRUPTED = InterruptedByUser.exit_code
 
 def main() -> None:
     """Run the command line of this process and end it."""
+    one_arena()
     arguments = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):
         # An old locale must not turn a file name into a crash.
