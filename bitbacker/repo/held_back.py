@@ -18,7 +18,7 @@ from bitbacker.repo.spool import SpoolFull, TemporaryStore
 from bitbacker.repo.storage import Storage
 from bitbacker.spi import Buffer
 
-_SENDERS_MAX = 16
+_SENDERS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
