@@ -333,8 +333,8 @@ def test_a_listing_whose_pages_are_out_of_order_is_refused(
     assert "order" in failure_of(transport, listed).message
 
 
-def test_the_rows_of_a_page_are_put_in_order(stub: Stub, transport: S3Transport) -> None:
-    stub.answer = lambda _: listing_reply(f"place/{head(2)}", f"place/{head(1)}")
+def test_the_rows_of_a_page_are_put_in_order_each_once(stub: Stub, transport: S3Transport) -> None:
+    stub.answer = lambda _: listing_reply(f"place/{head(2)}", f"place/{head(1)}", f"place/{head(2)}")
     assert [ObjectInfo(head(1), 1), ObjectInfo(head(2), 1)] == list(transport.list(""))
 
 

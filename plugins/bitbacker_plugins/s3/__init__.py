@@ -11,7 +11,6 @@ import base64
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from operator import itemgetter
 from typing import Any, ClassVar
 
 from bitbacker.errors import ObjectMissing, SizeWrong, StorageDenied, StorageError
@@ -101,15 +100,16 @@ class S3Transport:
             if "IsTruncated" not in page:
                 # A page of a hotel's network, say, must not pass for an empty bucket.
                 raise StorageError(f"cannot list {self._place}: the answer is no listing")
-            # rclone mixes up the rows of a page while others store and delete.
-            for row in sorted(page.get("Contents", []), key=itemgetter("Key")):
-                name = str(row["Key"]).removeprefix(self._place.prefix)
+            # While an object is stored again, rclone mixes up the rows of a page and lists it twice.
+            rows = {str(row["Key"]): row for row in page.get("Contents", [])}
+            for key in sorted(rows):
+                name = key.removeprefix(self._place.prefix)
                 if not NAME_PATTERN.fullmatch(name):
                     continue
                 if name <= last:
                     raise StorageError(f"{self._place} lists {name} after {last}, which is out of order")
                 last = name
-                yield ObjectInfo(name, int(row["Size"]))
+                yield ObjectInfo(name, int(rows[key]["Size"]))
             if not page.get("IsTruncated"):
                 return
             token = page.get("NextContinuationToken")
