@@ -10,7 +10,6 @@ round.  Everything is written to disk between two steps, and the pages of the so
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import subprocess
@@ -95,8 +94,6 @@ def one_round(
 
 
 def take_step(tool: Tool, word: str, source: Path) -> Cost:
-    # The disk shall not still be writing what the tool before has left.
-    os.sync()
     return run(tool.command(tool, word, source), tool.environment, tool.log)
 
 
