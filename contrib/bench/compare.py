@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -45,7 +44,7 @@ def main() -> int:
     if options.output:
         options.output.write_text(text)
     for tool in contenders:
-        shutil.rmtree(tool.corner, ignore_errors=True)
+        tool.clear_away()
     return 0
 
 

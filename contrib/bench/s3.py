@@ -155,8 +155,9 @@ def main() -> int:
     print(text)
     if options.output:
         options.output.write_text(text)
-    for folder in (served(options), *(tool.corner for tool in tools)):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(served(options), ignore_errors=True)
+    for tool in tools:
+        tool.clear_away()
     return 0
 
 
