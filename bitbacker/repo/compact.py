@@ -8,6 +8,7 @@ just leaves it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import starmap
 
 import numpy as np
 
@@ -85,15 +86,8 @@ def compact(repository: Repository, head: Head) -> bool:
             for tip in head.tips
             if len(tip.tables) >= TABLES_MIN and SNAPSHOT_KEY + tip.snapshot in records
         }
-        size = size_of([CatalogRecord(key, value) for key, value in records.items()])
-        rows = (0, 0) if index is None else (len(index.high), len(index.segments))
         session.settle(
-            Coming(
-                size,
-                tuple(pages for folding in foldings.values() for pages in folding.coming.root_pages),
-                *rows,
-                tuple(rung for folding in foldings.values() for rung in folding.coming.rung_bytes),
-            )
+            _coming(session, list(foldings.values()), [*starmap(CatalogRecord, records.items())], index)
         )
         tables = {snapshot: folding.finish() for snapshot, folding in foldings.items()}
         for snapshot, shorter in tables.items():
@@ -108,6 +102,20 @@ def compact(repository: Repository, head: Head) -> bool:
         except Superseded:
             return False
     return True
+
+
+def _coming(
+    session: Session, foldings: list[Folding], records: list[CatalogRecord], index: IndexTable | None
+) -> Coming:
+    """All that is written is known, but for few records; a plan on estimates would be half padding."""
+    rows = (0, 0) if index is None else (len(index.high), len(index.segments))
+    return Coming(
+        size_of(records),
+        tuple(pages for folding in foldings for pages in folding.coming.root_pages),
+        *rows,
+        tuple(rung for folding in foldings for rung in folding.coming.rung_bytes),
+        session.page_bytes(records, index),
+    )
 
 
 def _newest_small(tables: tuple[TableRef, ...]) -> tuple[TableRef, ...]:

@@ -19,6 +19,8 @@ from bitbacker.repo.cache import TableCache
 from bitbacker.repo.tables import TableReader
 
 UNKNOWN = 0xFFFFFFFF
+PAGE_RECORDS = 2_048
+"""About 40 KB as they are stored: six pages fill a small segment, which larger ones would not."""
 _COLUMNS = 4
 
 Ids = npt.NDArray[np.void]
@@ -163,5 +165,5 @@ def by_segments(table: IndexTable, segments_max: int) -> list[IndexTable]:
 
 def pages_of(ids: Ids, locations: npt.NDArray[np.void]) -> list[IndexPage]:
     """Cut sorted records into pages."""
-    step = index_format.PAGE_RECORDS_MAX
+    step = PAGE_RECORDS
     return [IndexPage(ids[at : at + step], locations[at : at + step]) for at in range(0, len(ids), step)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from bitbacker.format.catalog import CatalogRecord, SegmentRecord, SegmentState
 from bitbacker.format.entries import Directory, EntryPage, directory_key, page_of
 from bitbacker.format.root import PageRef, TableRef, TableRoot, encode_root
 from bitbacker.format.sketch import Fingerprints
-from bitbacker.repo.index import IndexTable, by_segments, keep_table, pages_of
+from bitbacker.repo.index import PAGE_RECORDS, IndexTable, by_segments, keep_table, pages_of
 from bitbacker.repo.known import PlacedChunks, ids_of
 from bitbacker.repo.rungs import Rung, rungs_of
 from bitbacker.repo.storage import DiscardingStorage
@@ -35,7 +35,7 @@ _TAIL_SEGMENTS_MAX = 32
 _SEGMENT_RECORD_BYTES = 39
 _HEAD_RECORDS_BYTES = 17 * 43
 _INDEX_RECORD_BYTES = 30
-_INDEX_PAGE_BYTES = _INDEX_RECORD_BYTES * index_format.PAGE_RECORDS_MAX
+_INDEX_PAGE_BYTES = _INDEX_RECORD_BYTES * PAGE_RECORDS
 _PAGE_OF_ROOT_BYTES = 64
 _DROPS_OF_PAGE = (entries_format.PAGE_TARGET_BYTES - 1024) // entries_format.FINGERPRINT_SIZE_BYTES
 
@@ -46,7 +46,8 @@ class Coming:
 
     `catalog_bytes`: raw size of the records but those of segments; `root_pages`: the number of pages
     of each entry table, `rung_bytes` the size of each piece of its rungs; `index_records` in all, which
-    name `index_segments` older segments.
+    name `index_segments` older segments.  A session that knows the pages of its catalog and its index
+    already gives their `page_bytes` as they are stored; else they are taken for as large as they can be.
     """
 
     catalog_bytes: int = 0
@@ -54,6 +55,7 @@ class Coming:
     index_records: int = 0
     index_segments: int = 0
     rung_bytes: tuple[int, ...] = ()
+    page_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +111,7 @@ class Session:
         return tuple(self._write_index(part) for part in by_segments(table, INDEX_SEGMENTS_MAX))
 
     def _write_index(self, table: IndexTable) -> TableRef:
-        ids = ids_of(table)
-        pages = [
-            (page.ids[:1].tobytes(), len(page.ids), index_format.encode_page(page))
-            for page in pages_of(ids, table.locations)
-        ]
-        ref = self.table(BlockKind.INDEX, pages, table.segments)
+        ref = self.table(BlockKind.INDEX, list(_index_pages(table)), table.segments)
         keep_table(self._cache, ref, table)
         return ref
 
@@ -128,22 +125,35 @@ class Session:
         records = _of_each_key([*self._heads.records(), *records])
         _, draft = self._catalog_pages(records, born)
         for _, _, raw in draft:
-            self.store.reserve(BlockKind.CATALOG, raw, _ROOT_ROOM_BYTES + len(raw) // 8)
+            self.store.reserve(self._catalog_page_bytes(raw))
         segments, pages = self._catalog_pages(records, born)
         ref = self.table(BlockKind.CATALOG, pages)
         if len(segments) != len(self.store.written):
             raise AssertionError("a segment was opened behind the catalog that should name it")
         return ref, segments
 
+    def _catalog_page_bytes(self, raw: bytes) -> int:
+        """The size of a page as it is stored, with room for the root and for records of some segments."""
+        return self.store.packed_bytes(BlockKind.CATALOG, raw) + _ROOT_ROOM_BYTES + len(raw) // 8
+
+    def page_bytes(self, records: Sequence[CatalogRecord], index: IndexTable | None) -> tuple[int, ...]:
+        """How much room the pages of a catalog and an index need that will be written."""
+        parts = () if index is None else by_segments(index, INDEX_SEGMENTS_MAX)
+        return (
+            *(self._catalog_page_bytes(raw) for _, _, raw in catalog_pages(_by_key(records))),
+            *(
+                self.store.packed_bytes(BlockKind.INDEX, raw)
+                for part in parts
+                for _, _, raw in _index_pages(part)
+            ),
+        )
+
     def _catalog_pages(
         self, records: Sequence[CatalogRecord], born: int
     ) -> tuple[list[SegmentRecord], list[tuple[bytes, int, bytes]]]:
         segments = [_record(segment, born) for segment in self.store.written]
-        every = sorted(
-            [*records, *(catalog_format.encode_segment(segment) for segment in segments)],
-            key=lambda record: record.key,
-        )
-        return segments, catalog_pages(every)
+        every = [*records, *(catalog_format.encode_segment(segment) for segment in segments)]
+        return segments, catalog_pages(_by_key(every))
 
     def finish(
         self, records: Sequence[CatalogRecord], born: int, indexes: tuple[TableRef, ...] = ()
@@ -157,11 +167,14 @@ class Session:
         """Give every submitted block its place, with room for what is coming."""
         segments = len(self.store.written) + _TAIL_SEGMENTS_MAX
         catalog_bytes = coming.catalog_bytes + segments * _SEGMENT_RECORD_BYTES + _HEAD_RECORDS_BYTES
+        pages_at_most = (
+            *_in_pages(coming.index_records * _INDEX_RECORD_BYTES, _INDEX_PAGE_BYTES),
+            *_in_pages(catalog_bytes, CATALOG_PAGE_TARGET_BYTES),
+        )
         later = [
             *(_root_bytes(pages) for pages in coming.root_pages),
             *coming.rung_bytes,
-            *_in_pages(coming.index_records * _INDEX_RECORD_BYTES, _INDEX_PAGE_BYTES),
-            *_in_pages(catalog_bytes, CATALOG_PAGE_TARGET_BYTES),
+            *(coming.page_bytes or pages_at_most),
             _root_bytes(catalog_bytes // CATALOG_PAGE_TARGET_BYTES + 1),
         ]
         if coming.index_records:
@@ -175,6 +188,11 @@ class Session:
         self.settle(replace(coming, index_records=self.store.submitted_chunks))
         table = self.chunks.table()
         return () if table is None else self.write_indexes(table)
+
+
+def _index_pages(table: IndexTable) -> Iterator[tuple[bytes, int, bytes]]:
+    for page in pages_of(ids_of(table), table.locations):
+        yield page.ids[:1].tobytes(), len(page.ids), index_format.encode_page(page)
 
 
 def _root_bytes(pages: int) -> int:
@@ -194,6 +212,10 @@ def _record(segment: WrittenSegment, born: int) -> SegmentRecord:
 def _of_each_key(records: Sequence[CatalogRecord]) -> list[CatalogRecord]:
     """The last record of each key."""
     return list({record.key: record for record in records}.values())
+
+
+def _by_key(records: Sequence[CatalogRecord]) -> list[CatalogRecord]:
+    return sorted(records, key=lambda record: record.key)
 
 
 def size_of(records: Sequence[CatalogRecord]) -> int:

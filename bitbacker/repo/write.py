@@ -166,12 +166,16 @@ class SegmentStore:
             self._check_size(packed)
             return self._tail.add_later(packed)
 
-    def reserve(self, kind: BlockKind, raw: bytes, room_bytes: int) -> None:
-        """Make sure that `place` of such a block, and `room_bytes` more, opens no further segment.
+    def packed_bytes(self, kind: BlockKind, raw: bytes) -> int:
+        """The size of a block as it is stored."""
+        return len(pack(kind, raw, self._compressor()).stored)
+
+    def reserve(self, size_bytes: int) -> None:
+        """Make sure that `place` of blocks of this size as they are stored opens no further segment.
 
         The tail then has all segments of its volume.
         """
-        cost = SegmentWriter.cost_bytes(pack(kind, raw, self._compressor())) + room_bytes
+        cost = size_bytes + SegmentWriter.row_bytes()
         with self._lock:
             if all(segment.writer.room_bytes < cost for segment in self._tail.segments):
                 self._tail.grow(cost)

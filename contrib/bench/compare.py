@@ -55,7 +55,12 @@ def parser(description: str, work: Path) -> argparse.ArgumentParser:
     )
     parser.add_argument("--work", type=Path, default=work, help="where everything is written (%(default)s)")
     parser.add_argument("--source", type=Path, help="what is backed up (WORK/linux-source-6.1)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each step is measured (%(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=4,
+        help="how often each step is measured, best an even number",
+    )
     parser.add_argument("--restic", type=Path, help="the program (WORK/restic)")
     parser.add_argument("--bitbacker", default="bitbacker", help="the program (%(default)s)")
     parser.add_argument("--only", choices=["restic", "bitbacker"], help="measure one tool alone")

@@ -16,6 +16,7 @@ from bitbacker.repo.heads import SeenHead
 from bitbacker.repo.open import Repository
 from bitbacker.repo.sweep import HEADS_KEPT, execute_prune
 from bitbacker.repo.sweep_plan import PruneOptions, PrunePlan, plan_prune
+from bitbacker.repo.volume import FLOOR_BYTES
 from lab import Found, Lab, back_up, contents, tree
 
 MIB = 1024 * 1024
@@ -161,6 +162,25 @@ def test_the_tables_of_a_head_stay_few(lab: Lab, source: Path, rng: random.Rando
         assert max(len(head.catalogs), len(head.indexes)) <= TABLES_MAX
     assert 40 == len(lab.client("cold").catalog(head).snapshots)
     assert () == check(client, read_data=True).problems
+
+
+def test_merged_tables_are_stored_in_the_bucket_of_their_own_size(
+    lab: Lab, source: Path, rng: random.Random
+) -> None:
+    """An index needs little more than its random ids; a record is twice as large before it is packed."""
+    client = lab.client()
+    for _ in range(TABLES_MAX):
+        for number in range(1000):
+            (source / str(number)).write_bytes(rng.randbytes(20))
+        back_up(client, source)
+    before = {info.name for info in lab.transport.list(names.SEGMENTS)}
+    back_up(client, source)
+    after = {info.name: info.size_bytes for info in lab.transport.list(names.SEGMENTS)}
+    merge = sum(after[name] for name in after.keys() - before) - FLOOR_BYTES
+    ids_bytes = 16 * 1000 * TABLES_MAX
+    print(f"{merge:,} bytes for {ids_bytes:,} of ids")
+    assert 1 == len(client.newest().catalogs)
+    assert ids_bytes < merge < 25 * 1000 * TABLES_MAX
 
 
 def test_a_backup_that_was_cut_off_goes_on_from_its_checkpoint(

@@ -86,7 +86,7 @@ def session(mix: Mix, padding: Padding, rng: random.Random) -> Stored:
         for size in mix.later:
             store.place(BlockKind.INDEX, rng.randbytes(size))
         catalog = rng.randbytes(mix.catalog)
-        store.reserve(BlockKind.CATALOG, catalog, KIB)
+        store.reserve(store.packed_bytes(BlockKind.CATALOG, catalog) + KIB)
         store.place(BlockKind.CATALOG, catalog)
         written = store.finish()
     finally:
