@@ -35,8 +35,8 @@ from bitbacker.repo.volume import Padding
 
 QUEUED_MAX_BYTES = 6 * 1024 * 1024
 _BUFFERS = 1
-# Each holds a segment in memory; more of them bring nothing until an answer takes half a second.
-_SENDERS_MAX = 8
+# Each holds a segment in memory; more of them bring nothing until an answer takes a second.
+_SENDERS_MAX = 5
 _POOL_SEGMENTS = 2
 _UNUSED_MAX_BYTES = 32 * 1024
 _random = random.SystemRandom()
